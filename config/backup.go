@@ -1,0 +1,109 @@
+package config
+
+import (
+	"strings"
+	"time"
+	_ "time/tzdata" // Time zones also where the machine has no zone files.
+
+	"github.com/robfig/cron/v3"
+)
+
+// Backup says when and how backups run.
+type Backup struct {
+	// Schedule says when the daemon backs up, as a cron expression of five
+	// fields: minute, hour, day of month, month, day of week. Commands that are
+	// run by hand ignore it.
+	Schedule string `toml:"schedule" example:"30 1 * * 1-5"`
+	// Timezone is the IANA name of the zone in which the schedule is meant.
+	Timezone string `toml:"timezone" example:"Europe/Amsterdam"`
+	// Parallel is how many runs work at the same time, 1 to 64. A run backs up
+	// one Gluster volume.
+	Parallel int `toml:"parallel" example:"4"`
+	// Timeout is how long one run may take before it is cancelled.
+	Timeout Duration `toml:"timeout" example:"12h"`
+	// Retries is how often a run is tried again after a temporary error, 0 to
+	// 100.
+	Retries int `toml:"retries" example:"0"`
+}
+
+func (b *Backup) setDefaults() {
+	*b = Backup{
+		Schedule: "0 0 * * *",
+		Timezone: "UTC",
+		Parallel: 2,
+		Timeout:  Duration(4 * time.Hour),
+		Retries:  6,
+	}
+}
+
+func (b *Backup) validate(r *report) {
+	validateSchedule(r, "backup.schedule", b.Schedule)
+	// LoadLocation also takes "" and "Local", which mean something else on each machine.
+	if _, err := time.LoadLocation(b.Timezone); err != nil || b.Timezone == "" || b.Timezone == "Local" {
+		r.add("backup.timezone", `want an IANA time zone like "Europe/Amsterdam" or "UTC", not %q`, b.Timezone)
+	}
+	r.between("backup.parallel", b.Parallel, 1, 64)
+	r.positive("backup.timeout", b.Timeout)
+	r.between("backup.retries", b.Retries, 0, 100)
+}
+
+// validateSchedule checks a cron expression, also that it ever comes true.
+func validateSchedule(r *report, key, expression string) {
+	// The parser would take a zone in front of the fields.
+	if strings.Contains(expression, "=") {
+		r.add(key, "want five fields without a zone, which [backup] timezone sets, not %q", expression)
+		return
+	}
+	parser := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
+	schedule, err := parser.Parse(expression)
+	if err != nil {
+		r.add(key, `want a cron expression of five fields like "0 0 * * *": %v`, err)
+		return
+	}
+	if schedule.Next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
+		r.add(key, "%q is a date that does not exist", expression)
+	}
+}
+
+// Retention says which versions are kept. Each rule keeps the newest backup of
+// as many periods as it says; a backup that any rule keeps stays.
+type Retention struct {
+	// Snapshots is how long the snapshot of a backup stays on Gluster. With "0s"
+	// it is deleted when the backup ends.
+	Snapshots Duration `toml:"snapshots" example:"12h"`
+	// SafetySnapshots is how long the snapshot that is taken before a restore
+	// stays on Gluster. With "0s" it is deleted when the restore ends, also when
+	// that failed.
+	SafetySnapshots Duration `toml:"safety_snapshots" example:"1w"`
+	// Last is how many of the newest backups are kept whatever their age, 0 or
+	// more.
+	Last int `toml:"last" example:"5"`
+	// Daily is for how many days one backup is kept, 0 or more.
+	Daily int `toml:"daily" example:"14"`
+	// Weekly is for how many weeks one backup is kept, 0 or more.
+	Weekly int `toml:"weekly" example:"8"`
+	// Monthly is for how many months one backup is kept, 0 or more.
+	Monthly int `toml:"monthly" example:"12"`
+}
+
+func (t *Retention) setDefaults() {
+	*t = Retention{
+		Snapshots:       Duration(2 * day),
+		SafetySnapshots: Duration(2 * day),
+		Last:            3,
+		Daily:           7,
+		Weekly:          4,
+		Monthly:         6,
+	}
+}
+
+func (t *Retention) validate(r *report) {
+	const most = 100000
+	r.between("retention.last", t.Last, 0, most)
+	r.between("retention.daily", t.Daily, 0, most)
+	r.between("retention.weekly", t.Weekly, 0, most)
+	r.between("retention.monthly", t.Monthly, 0, most)
+	if t.Last == 0 && t.Daily == 0 && t.Weekly == 0 && t.Monthly == 0 {
+		r.add("retention.last", "no backup would ever be kept: set last, daily, weekly or monthly above 0")
+	}
+}

@@ -1,0 +1,74 @@
+package config
+
+import (
+	"net/url"
+	"time"
+)
+
+// Kubernetes is the cluster whose claims are backed up. The section is optional:
+// without it the volumes are listed under [[volumes]].
+type Kubernetes struct {
+	// Kubeconfig is the kubeconfig file, an absolute path. Empty means the
+	// service account of the pod in which glusterbackupd runs.
+	Kubeconfig string `toml:"kubeconfig" example:"/etc/origin/master/admin.kubeconfig"`
+}
+
+func (k *Kubernetes) validate(r *report) {
+	if k.Kubeconfig != "" {
+		r.absolute("kubernetes.kubeconfig", k.Kubeconfig)
+	}
+}
+
+// Heketi is the server that knows the Gluster volumes behind the claims. The
+// section is required with [kubernetes], and optional without it.
+type Heketi struct {
+	// URL is the address of the server, http or https. Required.
+	URL string `toml:"url" example:"https://heketi.example.com:8080"`
+	// User is the Heketi user. Heketi tells only "admin" what is needed here.
+	User string `toml:"user" example:"admin"`
+	// KeyFile holds the key of the user, an absolute path. Other users of the
+	// machine must not be able to read it. Required.
+	KeyFile string `toml:"key_file" example:"/etc/glusterbackupd/heketi.key"`
+	// CAFile holds the certificates, in PEM, that the server's certificate is
+	// checked against, an absolute path. Empty means those of the system. It
+	// needs an https URL.
+	CAFile string `toml:"ca_file" example:"/etc/glusterbackupd/heketi-ca.pem"`
+	// Timeout is how long to wait for one answer.
+	Timeout Duration `toml:"timeout" example:"1m"`
+}
+
+func (h *Heketi) setDefaults() {
+	*h = Heketi{User: "admin", Timeout: Duration(30 * time.Second)}
+}
+
+func (h *Heketi) validate(r *report) {
+	h.validateURL(r)
+	if h.User == "" {
+		r.add("heketi.user", "must not be empty")
+	}
+	r.absolute("heketi.key_file", h.KeyFile)
+	if h.CAFile != "" {
+		r.absolute("heketi.ca_file", h.CAFile)
+	}
+	r.positive("heketi.timeout", h.Timeout)
+}
+
+// validateURL checks the address. Messages do not repeat it, since it may hold
+// a password by mistake.
+func (h *Heketi) validateURL(r *report) {
+	if h.URL == "" {
+		r.add("heketi.url", "required")
+		return
+	}
+	u, err := url.Parse(h.URL)
+	switch {
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
+		r.add("heketi.url", `want an address like "http://heketi.example.com:8080"`)
+	case u.User != nil:
+		r.add("heketi.url", "must not name a user or password: use user and key_file")
+	case u.RawQuery != "" || u.Fragment != "":
+		r.add("heketi.url", "must end with the path, without a query or fragment")
+	case u.Scheme == "http" && h.CAFile != "":
+		r.add("heketi.ca_file", "has no effect, because url is http")
+	}
+}
