@@ -1,0 +1,104 @@
+package manifest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+)
+
+const (
+	// hashers is how many files are read at a time.
+	hashers = 2
+	// queued is how many entries the walk may be ahead; each may hold a file.
+	queued = 32
+	// pieceSize is how much is read at once.
+	pieceSize = 1 << 20
+)
+
+// hasher reads files. Several goroutines run it.
+type hasher struct {
+	ctx      context.Context
+	root     string
+	progress func(int64)
+
+	mu   sync.Mutex
+	done int64
+}
+
+// run works until jobs is closed. Once the context is done it only closes what
+// it gets.
+func (h *hasher) run(jobs <-chan *item) {
+	buf := make([]byte, pieceSize)
+	for it := range jobs {
+		h.job(it, buf)
+		close(it.done)
+	}
+}
+
+func (h *hasher) job(it *item, buf []byte) {
+	if it.fd < 0 { // The hash is known; only the progress is to be told.
+		h.advance(it.entry.Size)
+		return
+	}
+	defer closeFD(it.fd)
+	sum, err := h.sum(it.fd, it.entry.Size, buf)
+	if err != nil {
+		it.failure = &ScanError{h.root, it.entry.Path, "read", reason(err)}
+		return
+	}
+	it.entry.SHA256 = sum
+}
+
+// sum reads the file behind an O_PATH descriptor, which must have size bytes.
+func (h *hasher) sum(fd int, size int64, buf []byte) (string, error) {
+	if err := h.ctx.Err(); err != nil {
+		return "", err
+	}
+	f, err := os.Open(procPath(fd))
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	digest := sha256.New()
+	var length int64
+	for {
+		n, err := f.Read(buf)
+		digest.Write(buf[:n])
+		length += int64(n)
+		h.advance(int64(n))
+		switch {
+		case errors.Is(err, io.EOF) && length != size, length > size:
+			return "", ErrChanged
+		case errors.Is(err, io.EOF):
+			return hex.EncodeToString(digest.Sum(nil)), nil
+		case err != nil:
+			return "", err
+		case h.ctx.Err() != nil:
+			return "", h.ctx.Err()
+		}
+	}
+}
+
+// reason strips the path below /proc from an error of package os.
+func reason(err error) error {
+	var inner *fs.PathError
+	if errors.As(err, &inner) {
+		return inner.Err
+	}
+	return err
+}
+
+func (h *hasher) advance(n int64) {
+	if h.progress == nil || n == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.done += n
+	h.progress(h.done)
+}
