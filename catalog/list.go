@@ -1,0 +1,298 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Problem is something that stands where a backup should, but is none that
+// could be used. It is an error.
+type Problem struct {
+	Key  Key
+	ID   string // Empty when the problem is not with one backup.
+	Path string // Relative to the root.
+	Err  error  // Matches ErrDamaged, ErrFormat, ErrForeign or an error of the system.
+}
+
+// Error names the path and what is wrong there.
+func (p Problem) Error() string { return p.Path + ": " + p.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (p Problem) Unwrap() error { return p.Err }
+
+// Remedy says what to do.
+func (p Problem) Remedy() string {
+	var known interface{ Remedy() string }
+	if errors.As(p.Err, &known) {
+		return known.Remedy()
+	}
+	return "move it to another place if it is needed, or else remove it"
+}
+
+// Keys returns the claims that have backups, also when all of them are
+// damaged, sorted by name.
+func (r *Repository) Keys() ([]Key, error) {
+	dir, err := r.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	all, _, err := claims(dir)
+	if err != nil {
+		return nil, err
+	}
+	var keys []Key
+	for _, k := range all {
+		list, err := r.claimNames(dir, k)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range list {
+			if isID(name) {
+				keys = append(keys, k)
+				break
+			}
+		}
+	}
+	return keys, nil
+}
+
+// Backups returns the complete backups of a claim, oldest first. A claim
+// without backups has none; that is no error. Damaged ones are in Problems.
+func (r *Repository) Backups(k Key) ([]Backup, error) {
+	list, _, err := r.list(k)
+	return list, err
+}
+
+// Problems returns what Keys and Backups leave out although it stands on the
+// BackupDisk: backups that are damaged or of a newer format, and symbolic
+// links or files in place of a folder. What Sweep removes is not among them.
+func (r *Repository) Problems() ([]Problem, error) {
+	dir, err := r.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	keys, problems, err := claims(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		_, more, err := r.survey(dir, k)
+		if err != nil {
+			return nil, err
+		}
+		problems = append(problems, more...)
+	}
+	return problems, nil
+}
+
+// Find returns the newest complete backup that at names. At is one of
+//   - "latest" or "": the newest of all;
+//   - the beginning of an ID, in UTC, at least a year: 2018, 20181202,
+//     20181202T0300, or a whole ID 20181202T000000Z; 2018-12-02 works too;
+//   - an exact time in RFC 3339 (2018-12-02T01:00:00+01:00): only the backup
+//     of that very second. A time between two backups finds none, because
+//     nobody should restore a state other than the one that was asked for
+//     without knowing it.
+//
+// Without a result the error is a *NoBackupError that says what there is. A
+// damaged backup is never returned; when at names only damaged ones, the error
+// names them. For "latest" the newest undamaged one is returned. A text of
+// another form is an error that matches ErrTime.
+func (r *Repository) Find(k Key, at string) (Backup, error) {
+	prefix, err := parseAt(at)
+	if err != nil {
+		return Backup{}, err
+	}
+	list, problems, err := r.list(k)
+	if err != nil {
+		return Backup{}, err
+	}
+	for i := len(list) - 1; i >= 0; i-- {
+		if strings.HasPrefix(list[i].ID, prefix) {
+			return list[i], nil
+		}
+	}
+	if at == "" {
+		at = latestName
+	}
+	none := &NoBackupError{Key: k, At: at}
+	for _, b := range list {
+		none.Have = append(none.Have, b.ID)
+	}
+	for _, p := range problems {
+		if p.ID != "" && strings.HasPrefix(p.ID, prefix) {
+			none.Damaged = append(none.Damaged, p.ID)
+		}
+	}
+	return Backup{}, none
+}
+
+// claims returns every folder of a claim, also an empty one.
+func claims(dir *os.Root) (keys []Key, problems []Problem, err error) {
+	spaces, err := names(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, namespace := range spaces {
+		if !validNamespace(namespace) {
+			continue
+		}
+		sub, err := openDir(dir, namespace)
+		if errors.Is(err, ErrForeign) {
+			problems = append(problems, Problem{Key: Key{Namespace: namespace}, Path: namespace, Err: err})
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		k, p, err := claimsOf(sub, namespace)
+		_ = sub.Close()
+		if err != nil {
+			return nil, nil, err
+		}
+		keys, problems = append(keys, k...), append(problems, p...)
+	}
+	return keys, problems, nil
+}
+
+func claimsOf(dir *os.Root, namespace string) (keys []Key, problems []Problem, err error) {
+	list, err := names(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range list {
+		if !validClaim(name) {
+			continue
+		}
+		k := Key{namespace, name}
+		sub, err := openDir(dir, name)
+		switch {
+		case err == nil:
+			_ = sub.Close()
+			keys = append(keys, k)
+		case errors.Is(err, ErrForeign):
+			problems = append(problems, Problem{Key: k, Path: k.String(), Err: err})
+		default:
+			return nil, nil, err
+		}
+	}
+	return keys, problems, nil
+}
+
+// openClaim opens the folder of a claim.
+func openClaim(dir *os.Root, k Key) (*os.Root, error) {
+	if err := k.Validate(); err != nil {
+		return nil, err
+	}
+	sub, err := openDir(dir, k.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	defer sub.Close()
+	return openDir(sub, k.Claim)
+}
+
+func (r *Repository) claimNames(dir *os.Root, k Key) ([]string, error) {
+	claim, err := openClaim(dir, k)
+	if err != nil {
+		return nil, err
+	}
+	defer claim.Close()
+	return names(claim)
+}
+
+func (r *Repository) list(k Key) ([]Backup, []Problem, error) {
+	if err := k.Validate(); err != nil {
+		return nil, nil, err
+	}
+	dir, err := r.enter()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer dir.Close()
+	return r.survey(dir, k)
+}
+
+// survey reads all backups of a claim; those it cannot read are problems.
+func (r *Repository) survey(dir *os.Root, k Key) ([]Backup, []Problem, error) {
+	claim, err := openClaim(dir, k)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	defer claim.Close()
+	return r.surveyIn(claim, k)
+}
+
+func (r *Repository) surveyIn(claim *os.Root, k Key) (list []Backup, problems []Problem, err error) {
+	ids, err := names(claim)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, id := range ids {
+		if !isID(id) {
+			continue
+		}
+		b, err := readBackup(claim, k, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			if here, e := exists(claim, id); e == nil && !here {
+				continue // It was removed meanwhile.
+			}
+		}
+		if err != nil {
+			problems = append(problems, Problem{Key: k, ID: id, Path: filepath.Join(k.Namespace, k.Claim, id), Err: err})
+			continue
+		}
+		b.repo = r
+		list = append(list, b)
+	}
+	return list, problems, nil
+}
+
+// readBackup reads one backup without looking into its manifest and data.
+func readBackup(claim *os.Root, k Key, id string) (Backup, error) {
+	b, err := readRecord(claim, k, id)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrDamaged) {
+		return b, &DamageError{Key: k, ID: id, Err: err}
+	}
+	return b, err
+}
+
+func readRecord(claim *os.Root, k Key, id string) (Backup, error) {
+	dir, err := openDir(claim, id)
+	if err != nil {
+		return Backup{}, err
+	}
+	defer dir.Close()
+	text, err := readFile(dir, recordName, 1<<24)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Backup{}, fmt.Errorf("%s: %w", filepath.Join(dir.Name(), recordName), fs.ErrNotExist)
+	}
+	if err != nil {
+		return Backup{}, err
+	}
+	b, err := parseRecord(filepath.Join(dir.Name(), recordName), text, k, id)
+	if err != nil {
+		return Backup{}, err
+	}
+	for name, right := range map[string]func(fs.FileMode) bool{
+		dataName: fs.FileMode.IsDir, objectsName: fs.FileMode.IsDir, manifestName: fs.FileMode.IsRegular,
+	} {
+		info, err := dir.Lstat(name)
+		if err != nil {
+			return Backup{}, fmt.Errorf("%s: %w", filepath.Join(b.Dir, name), errors.Unwrap(err))
+		}
+		if !right(info.Mode()) {
+			return Backup{}, fmt.Errorf("%s: %w: it is %s", filepath.Join(b.Dir, name), ErrDamaged, kindOf(info.Mode()))
+		}
+	}
+	return b, nil
+}

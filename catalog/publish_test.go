@@ -1,0 +1,355 @@
+package catalog_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/glusterbackupd/glusterbackupd/catalog"
+	"github.com/glusterbackupd/glusterbackupd/manifest"
+)
+
+func TestPublish(t *testing.T) {
+	r := newRepo(t)
+	s, err := r.Begin(web, at(0).Add(999))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.Previous(); ok || s.ID() != "20181202T030000Z" || s.Key() != web {
+		t.Errorf("staging %s of %s has a previous: %v", s.ID(), s.Key(), ok)
+	}
+	if got := ids(t, r.Repository, web); got != nil {
+		t.Errorf("an unfinished backup is listed: %q", got)
+	}
+	if err := stage(s, 0); err != nil {
+		t.Fatal(err)
+	}
+	var seen int64
+	made, err := s.Publish(t.Context(), info(), catalog.PublishOptions{Progress: func(n int64) { seen = n }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen == 0 || seen != made.Summary.Bytes {
+		t.Errorf("progress ended at %d of %d bytes", seen, made.Summary.Bytes)
+	}
+	found, err := r.Find(web, "latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(made, found, cmp.AllowUnexported(catalog.Backup{}), cmp.Comparer(samePointer)); diff != "" {
+		t.Errorf("published and found differ:\n%s", diff)
+	}
+	if diff := cmp.Diff(info(), found.Info); diff != "" {
+		t.Errorf("info differs:\n%s", diff)
+	}
+	if !found.Time.Equal(at(0)) || found.DataDir() != filepath.Join(r.Root(), "shop/web/20181202T030000Z/data") {
+		t.Errorf("time %s, data %s", found.Time, found.DataDir())
+	}
+	checkObjects(t, found)
+	checkFinished(t, s)
+}
+
+func samePointer(a, b *catalog.Repository) bool { return a == b }
+
+func checkObjects(t *testing.T, b catalog.Backup) {
+	t.Helper()
+	content, err := b.Object("pvc.json")
+	if err != nil || string(content) != `{"kind":"PersistentVolumeClaim"}` {
+		t.Errorf("object %q, %v", content, err)
+	}
+	if _, err := b.Object("../backup.json"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing object: %v", err)
+	}
+}
+
+func checkFinished(t *testing.T, s *catalog.Staging) {
+	t.Helper()
+	if err := errors.Join(s.Abort(), s.Abort()); err != nil {
+		t.Errorf("abort after publish: %v", err)
+	}
+	if _, err := s.Publish(t.Context(), info(), catalog.PublishOptions{}); !errors.Is(err, catalog.ErrFinished) {
+		t.Errorf("second publish: %v", err)
+	}
+	if err := s.WriteObject("late.json", nil); !errors.Is(err, catalog.ErrFinished) {
+		t.Errorf("object after publish: %v", err)
+	}
+}
+
+func TestBeginExisting(t *testing.T) {
+	r := newRepo(t)
+	r.backup(web, 0)
+	if _, err := r.Begin(web, at(0)); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("begin of a finished backup: %v", err)
+	}
+	s, err := r.Begin(web, at(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Begin(web, at(1)); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("begin of a running backup: %v", err)
+	}
+	if _, err := r.Begin(catalog.Key{Namespace: "a", Claim: "../b"}, at(1)); !errors.Is(err, catalog.ErrKey) {
+		t.Errorf("begin of a bad key: %v", err)
+	}
+	if _, err := r.Begin(web, at(0).AddDate(10000, 0, 0)); !errors.Is(err, catalog.ErrTime) {
+		t.Errorf("begin in the year 12018: %v", err)
+	}
+	if err := errors.Join(s.Abort(), s.Abort()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWriteObjectNames(t *testing.T) {
+	r := newRepo(t)
+	s, err := r.Begin(web, at(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Abort(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, name := range []string{"", ".", "..", "a/b", "../x", ".hidden", "A", "a\n", strings.Repeat("a", 101)} {
+		if err := s.WriteObject(name, nil); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("object %q: %v", name, err)
+		}
+	}
+	if err := s.WriteObject("pv.json", []byte("1")); err != nil {
+		t.Error(err)
+	}
+	if err := s.WriteObject("pv.json", []byte("2")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("same object again: %v", err)
+	}
+}
+
+func TestPublishInfo(t *testing.T) {
+	r := newRepo(t)
+	bad := map[string]catalog.Info{
+		"no kind":       {Volume: "v"},
+		"other kind":    {Kind: "tape"},
+		"block without": {Kind: catalog.KindBlock},
+		"file with":     {Kind: catalog.KindFile, Block: &catalog.BlockInfo{}},
+	}
+	for name, info := range bad {
+		s, err := r.Begin(web, at(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Publish(t.Context(), info, catalog.PublishOptions{}); err == nil {
+			t.Errorf("%s was published", name)
+		}
+		if err := s.Abort(); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(tree(t, r.Root())) != 4 {
+		t.Errorf("left: %q", tree(t, r.Root()))
+	}
+}
+
+// TestHashReuse changes a byte of the previous backup behind the back of its
+// times: a hard link to it takes its hash from there and is not read, so that
+// the damage shows in both; a file of its own is read.
+func TestHashReuse(t *testing.T) {
+	r := newRepo(t)
+	first := r.backup(web, 0)
+	s, err := r.Begin(web, at(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stage(s, 1); err != nil {
+		t.Fatal(err)
+	}
+	undo := flip(t, filepath.Join(first.DataDir(), "big"))
+	second, err := s.Publish(t.Context(), info(), catalog.PublishOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := hashes(t, first), hashes(t, second); a["big"] != b["big"] || a["locked/same"] != b["big"] || b["file-1"] == "" {
+		t.Errorf("hashes %v, then %v", a, b)
+	}
+	for _, b := range []catalog.Backup{first, second} {
+		if err := b.Verify(t.Context(), "", nil); !errors.Is(err, catalog.ErrDamaged) {
+			t.Errorf("damage is not noticed: %v", err)
+		}
+	}
+	undo()
+}
+
+// TestDamagedReference shows that a previous backup whose manifest is damaged
+// is no source of hashes, and no obstacle either.
+func TestDamagedReference(t *testing.T) {
+	r := newRepo(t)
+	first := r.backup(web, 0)
+	undo := flip(t, filepath.Join(first.Dir, "manifest.zst"))
+	second := r.backup(web, 1)
+	if err := second.Verify(t.Context(), "", nil); err != nil {
+		t.Error(err)
+	}
+	undo()
+	if a, b := hashes(t, first), hashes(t, second); a["big"] != b["big"] {
+		t.Errorf("hashes %v, then %v", a, b)
+	}
+}
+
+func hashes(t *testing.T, b catalog.Backup) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for e, err := range b.Manifest(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[e.Path] = e.SHA256
+	}
+	return all
+}
+
+// flip changes one byte in the middle of a file, keeps its times, and returns
+// the way back.
+func flip(t *testing.T, path string) (undo func()) {
+	t.Helper()
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(content []byte) {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteAt(content, 0)
+		if err := errors.Join(err, f.Close(), os.Chtimes(path, st.ModTime(), st.ModTime())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damaged := append([]byte(nil), content...)
+	damaged[len(damaged)/2] ^= 4
+	change(damaged)
+	return func() { change(content) }
+}
+
+func TestExpectedHashes(t *testing.T) {
+	sum := sha256.Sum256([]byte("content 0"))
+	right, wrong := hex.EncodeToString(sum[:]), strings.Repeat("0", 64)
+	tests := map[string]struct {
+		expect map[string]string
+		kind   manifest.Kind
+	}{
+		"right":     {expect: map[string]string{"file-0": right}},
+		"wrong":     {expect: map[string]string{"file-0": wrong}, kind: manifest.DiffContent},
+		"missing":   {expect: map[string]string{"none/at/all": right}, kind: manifest.DiffMissing},
+		"no file":   {expect: map[string]string{"absolute": right}, kind: manifest.DiffContent},
+		"link file": {expect: map[string]string{"dangling/x": right}, kind: manifest.DiffMissing},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := newRepo(t)
+			s, err := r.Begin(web, at(0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := stage(s, 0); err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.Publish(t.Context(), info(), catalog.PublishOptions{ExpectedHashes: tt.expect})
+			if tt.kind == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			remedy(t, err, catalog.ErrDamaged)
+			var damage *catalog.DamageError
+			if !errors.As(err, &damage) || damage.Total != 1 || damage.Differences[0].Kind != tt.kind {
+				t.Errorf("error %v", err)
+			}
+			if err := s.Abort(); err != nil {
+				t.Error(err)
+			}
+			if got := ids(t, r.Repository, web); got != nil {
+				t.Errorf("listed: %q", got)
+			}
+		})
+	}
+}
+
+func TestPublishCancelled(t *testing.T) {
+	r := newRepo(t)
+	s, err := r.Begin(web, at(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stage(s, 0); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	reason := errors.New("shutdown")
+	cancel(reason)
+	if _, err := s.Publish(ctx, info(), catalog.PublishOptions{}); !errors.Is(err, reason) {
+		t.Errorf("publish: %v", err)
+	}
+	if err := s.Abort(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestParallel makes backups of several claims at once, as the daemon does,
+// while others are removed and swept.
+func TestParallel(t *testing.T) {
+	r := newRepo(t)
+	old := r.backup(web, 0)
+	done := make(chan error)
+	const claims = 3
+	for n := range claims {
+		go func() {
+			_, err := makeBackup(r.Repository, catalog.Key{Namespace: "shop", Claim: fmt.Sprintf("c%d", n)}, 1)
+			done <- err
+		}()
+	}
+	go func() { done <- second(r.Sweep(t.Context())) }()
+	go func() { done <- r.Remove(t.Context(), old) }()
+	for range claims + 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if keys, err := r.Keys(); err != nil || len(keys) != claims {
+		t.Errorf("keys %v, %v", keys, err)
+	}
+}
+
+// TestReplacedPartial exchanges the folder of a running backup.
+func TestReplacedPartial(t *testing.T) {
+	r := newRepo(t)
+	s, err := r.Begin(web, at(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	partial := filepath.Dir(s.Data())
+	away := filepath.Join(tempDir(t), "away")
+	if err := os.Rename(partial, away); err != nil {
+		t.Fatal(err)
+	}
+	copyTree(t, away, partial)
+	if _, err := s.Publish(t.Context(), info(), catalog.PublishOptions{}); !errors.Is(err, catalog.ErrNotRepository) {
+		t.Errorf("publish: %v", err)
+	}
+	if err := s.Abort(); !errors.Is(err, catalog.ErrNotRepository) {
+		t.Errorf("abort: %v", err)
+	}
+	r.sweep("shop/web/20181202T030000Z.partial")
+}
