@@ -1,0 +1,26 @@
+// Package copier copies a tree or an image from one path to another: exact,
+// cancellable, with progress in numbers.
+//
+// Trees are copied by an engine. Rsync is one; every engine has the method
+//
+//	Copy(ctx context.Context, t Tree) (TreeResult, error)
+//
+// and passes the conformance suite in package copiertest. Images are copied by
+// CopyImage, piece by piece, onto holes, onto a clone of the previous image, or
+// in place onto an image that is already there.
+//
+// The package does not mount, snapshot or choose what to copy, keeps no state
+// between two calls, and does not make the destination durable except for
+// images: whoever publishes a tree syncs it first. It writes no manifest; the
+// one hash that it computes is that of an image, because the image passes
+// through its hands anyway.
+//
+// # What counts as unchanged
+//
+// A tree copy with a reference takes a file as unchanged when type, size and
+// modification time to the nanosecond are equal, unless Tree.Checksum is set.
+// That is right for files on volumes that are not sharded. It is wrong for
+// images: on a sharded volume a write beyond the first shard moves neither size
+// nor times. CopyImage therefore never looks at them and always reads
+// everything.
+package copier

@@ -1,0 +1,321 @@
+package copier
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// ImageSource is an image that can be read. ReadAt is called from several
+// goroutines at a time.
+type ImageSource interface {
+	io.ReaderAt
+	// Size is in bytes and does not change.
+	Size() int64
+}
+
+// ImageTarget is an image that is written in place. Its methods are called from
+// several goroutines at a time, for ranges that do not overlap.
+type ImageTarget interface {
+	io.ReaderAt
+	io.WriterAt
+	// PunchHole makes n bytes at off read as zero and frees their space.
+	PunchHole(off, n int64) error
+	// Sync makes everything durable.
+	Sync() error
+	// Size is in bytes and does not change.
+	Size() int64
+}
+
+// ErrImageSize says that two images are not of the same size.
+var ErrImageSize = errors.New("images differ in size")
+
+// ImageError says which step of a copy failed and where.
+type ImageError struct {
+	// Op is "read source", "read target", "write", "punch" or "sync".
+	Op string
+	// Offset is in bytes from the start of the image.
+	Offset int64
+	// Err is the cause.
+	Err error
+}
+
+// Error implements error.
+func (e *ImageError) Error() string {
+	return fmt.Sprintf("%s at offset %d: %v", e.Op, e.Offset, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *ImageError) Unwrap() error { return e.Err }
+
+// ImageCopy is one copy of an image. Source and Target must be of the same
+// size.
+type ImageCopy struct {
+	Source ImageSource
+	Target ImageTarget
+	// Compare reads Target too and writes only blocks that differ, and makes
+	// holes only where Target is not zero. For a target that is a clone of the
+	// previous image, or a live image that is put back: neither grows by what
+	// has not changed. What Target reads must be true; a live image on a
+	// sharded volume needs a mount with direct I/O for that.
+	Compare bool
+	// Fresh says that Target is one hole, so that nothing is punched. It
+	// excludes Compare.
+	Fresh bool
+	// PieceSize is how much is read at once, a multiple of 4096; 0 means 4 MiB.
+	PieceSize int
+	// Workers is how many pieces are read and written at the same time; 0 means
+	// 4. A copy holds up to 3 × Workers pieces in memory.
+	Workers int
+	// Progress is called after each piece, from one goroutine at a time, and
+	// must return soon. It may be nil.
+	Progress func(Progress)
+}
+
+// ImageResult counts what a copy did, in bytes.
+type ImageResult struct {
+	// Size is that of the image.
+	Size int64
+	// Data is how much of the source lies in 4 KiB blocks that are not zero.
+	Data int64
+	// Written is how much was written to the target, Punched how much of it was
+	// made a hole.
+	Written, Punched int64
+	// SHA256 is the digest of the whole image, holes as zeros, in hex.
+	SHA256 string
+}
+
+const (
+	// blockSize is the grain in which zeros and differences are looked for.
+	blockSize        = 4096
+	defaultPieceSize = 4 << 20
+	defaultWorkers   = 4
+)
+
+// CopyImage makes Target equal to Source.
+//
+// It reads all of Source, whatever sizes, times and allocated blocks say: on a
+// sharded Gluster volume a write beyond the first shard changes neither size
+// nor times, the number of blocks drifts, and holes cannot be asked for, so
+// anything less would silently keep old data. Runs of zeros become holes in
+// place of writes, and an image with Compare gets only what differs. The target
+// is synced at the end.
+//
+// A size mismatch Is ErrImageSize, before anything is written; a failed read or
+// write is an *ImageError. After an error or a cancelled ctx the target is part
+// old, part new, and the result counts what was done.
+func CopyImage(ctx context.Context, c ImageCopy) (ImageResult, error) {
+	if err := c.setDefaults(); err != nil {
+		return ImageResult{}, err
+	}
+	j := &imageJob{ImageCopy: c, size: c.Source.Size(), digest: sha256.New()}
+	err := j.run(ctx)
+	if err == nil {
+		if err = c.Target.Sync(); err != nil {
+			err = &ImageError{"sync", 0, err}
+		}
+	}
+	res := ImageResult{
+		Size: j.size, Data: j.data.Load(),
+		Written: j.written.Load(), Punched: j.punched.Load(),
+	}
+	if err == nil {
+		res.SHA256 = hex.EncodeToString(j.digest.Sum(nil))
+	}
+	return res, err
+}
+
+func (c *ImageCopy) setDefaults() error {
+	if c.PieceSize == 0 {
+		c.PieceSize = defaultPieceSize
+	}
+	if c.Workers == 0 {
+		c.Workers = defaultWorkers
+	}
+	switch {
+	case c.PieceSize < 0 || c.PieceSize%blockSize != 0:
+		return fmt.Errorf("piece size %d is not a multiple of %d", c.PieceSize, blockSize)
+	case c.Workers < 0:
+		return fmt.Errorf("%d workers", c.Workers)
+	case c.Compare && c.Fresh:
+		return errors.New("image target cannot be both fresh and compared")
+	}
+	return sameSize(c.Source, c.Target)
+}
+
+func sameSize(a, b interface{ Size() int64 }) error {
+	if a.Size() != b.Size() {
+		return fmt.Errorf("%w: %d and %d bytes", ErrImageSize, a.Size(), b.Size())
+	}
+	return nil
+}
+
+// imageJob is a running copy. Pieces are handed out in order to the workers,
+// which read and write them in any order, and to the hasher, which waits for
+// each in turn.
+type imageJob struct {
+	ImageCopy
+	size   int64
+	digest hash.Hash
+
+	data, written, punched atomic.Int64
+}
+
+// piece is a part of the source on its way.
+type piece struct {
+	off  int64
+	buf  []byte
+	read chan struct{} // Closed when buf holds the data.
+	uses atomic.Int32  // Who still needs buf: worker and hasher.
+}
+
+func (j *imageJob) run(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	work, order := make(chan *piece), make(chan *piece, 2*j.Workers)
+	free := make(chan []byte, 2*j.Workers)
+	for range cap(free) {
+		free <- nil // A buffer is made when it is first used.
+	}
+	g.Go(func() error { return j.produce(gctx, free, work, order) })
+	for range j.Workers {
+		g.Go(func() error { return j.work(gctx, work, free) })
+	}
+	g.Go(func() error { return j.hash(gctx, order, free) })
+	err := g.Wait()
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("image copy: %w", context.Cause(ctx))
+	}
+	return err
+}
+
+func (j *imageJob) produce(ctx context.Context, free <-chan []byte, work, order chan<- *piece) error {
+	defer close(work)
+	defer close(order)
+	for off := int64(0); off < j.size; off += int64(j.PieceSize) {
+		p := &piece{off: off, read: make(chan struct{})}
+		p.uses.Store(2)
+		select {
+		case p.buf = <-free:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if p.buf == nil {
+			p.buf = make([]byte, j.PieceSize)
+		}
+		p.buf = p.buf[:min(int64(j.PieceSize), j.size-off)]
+		for _, ch := range []chan<- *piece{order, work} {
+			select {
+			case ch <- p:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// release gives the buffer back when nobody needs it any more. free has room
+// for every buffer, so it never blocks.
+func (p *piece) release(free chan<- []byte) {
+	if p.uses.Add(-1) == 0 {
+		free <- p.buf[:cap(p.buf)]
+	}
+}
+
+func (j *imageJob) work(ctx context.Context, work <-chan *piece, free chan<- []byte) error {
+	var old []byte
+	if j.Compare {
+		old = make([]byte, j.PieceSize)
+	}
+	for p := range work {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := readFull(j.Source, "read source", p.buf, p.off); err != nil {
+			return err
+		}
+		close(p.read)
+		if err := j.apply(p, old); err != nil {
+			return err
+		}
+		p.release(free)
+	}
+	return nil
+}
+
+func (j *imageJob) hash(ctx context.Context, order <-chan *piece, free chan<- []byte) error {
+	m := newMeter(j.size)
+	for p := range order {
+		select {
+		case <-p.read:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if _, err := j.digest.Write(p.buf); err != nil {
+			return err
+		}
+		if j.Progress != nil {
+			j.Progress(m.add(p.off + int64(len(p.buf))))
+		}
+		p.release(free)
+	}
+	return nil
+}
+
+// apply brings the target's part to what p holds. old is scratch space for
+// Compare.
+func (j *imageJob) apply(p *piece, old []byte) error {
+	if old != nil {
+		old = old[:len(p.buf)]
+		if err := readFull(j.Target, "read target", old, p.off); err != nil {
+			return err
+		}
+	}
+	for r := range runs(p.buf, old, j.Fresh) {
+		n, off := int64(r.end-r.start), p.off+int64(r.start)
+		if r.data {
+			j.data.Add(n)
+		}
+		switch r.do {
+		case write:
+			if _, err := j.Target.WriteAt(p.buf[r.start:r.end], off); err != nil {
+				return &ImageError{"write", off, err}
+			}
+			j.written.Add(n)
+		case punch:
+			if err := j.Target.PunchHole(off, n); err != nil {
+				return &ImageError{"punch", off, err}
+			}
+			j.punched.Add(n)
+		case keep:
+		}
+	}
+	return nil
+}
+
+// readFull fills buf from off. A reader that ends early is an error, because
+// the size was known before.
+func readFull(r io.ReaderAt, op string, buf []byte, off int64) error {
+	for len(buf) > 0 {
+		n, err := r.ReadAt(buf, off)
+		buf, off = buf[n:], off+int64(n)
+		switch {
+		case len(buf) == 0:
+			return nil
+		case errors.Is(err, io.EOF):
+			return &ImageError{op, off, io.ErrUnexpectedEOF}
+		case err != nil:
+			return &ImageError{op, off, err}
+		case n == 0:
+			return &ImageError{op, off, io.ErrNoProgress}
+		}
+	}
+	return nil
+}
