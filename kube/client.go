@@ -1,0 +1,226 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/version"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/pager"
+)
+
+const (
+	defaultTimeout = 30 * time.Second
+	defaultQPS     = 20
+)
+
+// The resources that the package reads.
+const (
+	claimResource     = "persistentvolumeclaims"
+	volumeResource    = "persistentvolumes"
+	podResource       = "pods"
+	endpointsResource = "endpoints"
+	serviceResource   = "services"
+)
+
+// Options configure a [Client]. The zero value is a client inside a pod.
+type Options struct {
+	// Kubeconfig is the file that names server and credentials; its current
+	// context is used. "" means the service account of the pod that this
+	// program runs in.
+	Kubeconfig string
+	// Timeout of each request; a long list takes one request per 500 items. 0
+	// means 30 seconds.
+	Timeout time.Duration
+	// QPS limits the requests per second, with bursts of twice as many; 0
+	// means 20.
+	QPS float32
+	// Logger gets the API server's warnings (such as the deprecation of
+	// Endpoints) at level Debug; nil discards them.
+	Logger *slog.Logger
+}
+
+// Client asks one Kubernetes API server. It is safe for concurrent use.
+type Client struct {
+	kubeconfig, server string
+	timeout            time.Duration
+	core               dynamic.Interface
+	root               rest.Interface
+}
+
+// New reads the kubeconfig and returns a client. It does not connect: use
+// [Client.Ping] for that.
+func New(o Options) (*Client, error) {
+	c := &Client{kubeconfig: o.Kubeconfig, timeout: o.Timeout}
+	if c.timeout <= 0 {
+		c.timeout = defaultTimeout
+	}
+	config, err := load(o.Kubeconfig)
+	if err != nil {
+		return nil, c.misconfigured(err)
+	}
+	c.server = config.Host
+	if o.QPS <= 0 {
+		o.QPS = defaultQPS
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	config.QPS, config.Burst = o.QPS, int(2*o.QPS)+1
+	config.UserAgent = "glusterbackupd"
+	config.WarningHandler = warnings{o.Logger}
+	if c.core, err = dynamic.NewForConfig(config); err != nil {
+		return nil, c.misconfigured(err)
+	}
+	if c.root, err = rootClient(config); err != nil {
+		return nil, c.misconfigured(err)
+	}
+	return c, nil
+}
+
+// load does not use clientcmd's deferred loading, which silently falls back to
+// the service account when a kubeconfig is empty.
+func load(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		return rest.InClusterConfig()
+	}
+	file, err := clientcmd.LoadFromFile(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	if err := clientcmd.ResolveLocalPaths(file); err != nil {
+		return nil, err
+	}
+	return clientcmd.NewDefaultClientConfig(*file, &clientcmd.ConfigOverrides{}).ClientConfig()
+}
+
+// rootClient makes a client for paths outside of any API group.
+func rootClient(config *rest.Config) (rest.Interface, error) {
+	scheme := runtime.NewScheme()
+	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
+	config = rest.CopyConfig(config)
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	return rest.UnversionedRESTClientFor(config)
+}
+
+// warnings hands the server's Warning headers to the logger.
+type warnings struct{ log *slog.Logger }
+
+// HandleWarningHeader implements rest.WarningHandler.
+func (w warnings) HandleWarningHeader(_ int, _, text string) {
+	w.log.Debug("Kubernetes API warns", "text", text)
+}
+
+// Server returns the API server's URL.
+func (c *Client) Server() string { return c.server }
+
+// Ping returns the server's version, such as "v1.34.4", after it has checked
+// that claims, volumes and pods of the whole cluster may be listed.
+func (c *Client) Ping(ctx context.Context) (string, error) {
+	const op = "read version"
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	result := c.root.Get().AbsPath("/version").Do(limited)
+	if err := result.Error(); err != nil {
+		return "", c.fail(ctx, limited, request{op: op}, err)
+	}
+	var v version.Info
+	body, err := result.Raw()
+	if err == nil {
+		err = json.Unmarshal(body, &v)
+	}
+	if err == nil && v.GitVersion == "" {
+		err = errors.New("no version in the answer")
+	}
+	if err != nil {
+		return "", c.damaged(request{op: op}, err)
+	}
+	for _, resource := range []string{claimResource, volumeResource, podResource} {
+		if _, err := c.page(ctx, request{op: "list", resource: resource}, metav1.ListOptions{Limit: 1}); err != nil {
+			return "", err
+		}
+	}
+	return v.GitVersion, nil
+}
+
+// request says what is asked, for errors too.
+type request struct{ op, resource, namespace, name string }
+
+// resource returns the client of a resource of the core group.
+func (c *Client) resource(r request) dynamic.ResourceInterface {
+	all := c.core.Resource(schema.GroupVersionResource{Version: "v1", Resource: r.resource})
+	if r.namespace == "" {
+		return all
+	}
+	return all.Namespace(r.namespace)
+}
+
+// get reads one object.
+func (c *Client) get(ctx context.Context, r request) (*unstructured.Unstructured, error) {
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	object, err := c.resource(r).Get(limited, r.name, metav1.GetOptions{})
+	if err != nil {
+		return nil, c.fail(ctx, limited, r, err)
+	}
+	return object, nil
+}
+
+// page reads one page of a list.
+func (c *Client) page(ctx context.Context, r request, o metav1.ListOptions) (*unstructured.UnstructuredList, error) {
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	list, err := c.resource(r).List(limited, o)
+	if err != nil {
+		return nil, c.fail(ctx, limited, r, err)
+	}
+	return list, nil
+}
+
+// list calls each for every object of a resource, in one namespace or in all.
+// The list is one consistent state, also over several pages.
+func (c *Client) list(ctx context.Context, r request, each func(*unstructured.Unstructured) error) error {
+	p := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		list, err := c.page(ctx, r, o)
+		if err != nil {
+			return nil, err
+		}
+		return list, nil
+	})
+	all, _, err := p.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		if _, ok := errors.AsType[*Error](err); !ok {
+			err = c.fail(ctx, ctx, r, err) // The pager itself looks at ctx.
+		}
+		return err
+	}
+	return meta.EachListItem(all, func(o runtime.Object) error {
+		u, ok := o.(*unstructured.Unstructured)
+		if !ok {
+			return c.damaged(r, fmt.Errorf("item of type %T", o))
+		}
+		return each(u)
+	})
+}
+
+// convert fills a typed object; the served one may have fields that this
+// program's version of the API lacks.
+func (c *Client) convert(r request, from *unstructured.Unstructured, to any) error {
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(from.Object, to); err != nil {
+		r.namespace, r.name = from.GetNamespace(), from.GetName()
+		return c.damaged(r, err)
+	}
+	return nil
+}
