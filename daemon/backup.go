@@ -1,0 +1,305 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/glusterbackupd/glusterbackupd/blockstore"
+	"github.com/glusterbackupd/glusterbackupd/catalog"
+	"github.com/glusterbackupd/glusterbackupd/copier"
+	"github.com/glusterbackupd/glusterbackupd/gluster"
+)
+
+// Result is what became of one claim in a backup.
+type Result struct {
+	Target Target
+	// Backup is the published backup; its zero value when Err is set.
+	Backup catalog.Backup
+	// Err says why there is none. It may also be set beside a published
+	// backup when something could not be given back afterwards.
+	Err error
+	// Took is the time from the claim's own copy to its publication.
+	Took time.Duration
+}
+
+// Backup makes one backup of each target, with one snapshot per volume, and
+// returns one result for each, in the order of volumes. An error of one run
+// does not stop the others; a cancelled ctx stops all, after they gave back
+// what they hold.
+func (d *Daemon) Backup(ctx context.Context, targets []Target) []Result {
+	runs := group(targets)
+	results := make([][]Result, len(runs))
+	var workers errgroup.Group
+	workers.SetLimit(d.o.Parallel)
+	for i, r := range runs {
+		workers.Go(func() error {
+			results[i] = d.backupVolume(ctx, r)
+			return nil
+		})
+	}
+	_ = workers.Wait() // The workers return no errors; each result has its own.
+	var all []Result
+	for _, r := range results {
+		all = append(all, r...)
+	}
+	return all
+}
+
+// backupVolume is one run. Whatever happens, it gives back what it acquired.
+func (d *Daemon) backupVolume(ctx context.Context, r run) []Result {
+	ctx, cancel := context.WithTimeoutCause(ctx, d.o.Timeout,
+		fmt.Errorf("volume %s: run took longer than [backup] timeout %s", r.volume, d.o.Timeout))
+	defer cancel()
+	rel := &releases{log: d.log}
+	results, err := d.copyVolume(ctx, r, rel)
+	d.phase(PhaseRelease, catalog.Key{}, r.volume)
+	left := rel.run(ctx)
+	if left != nil {
+		left = fmt.Errorf("volume %s: left behind: %w", r.volume, left)
+	}
+	if err != nil {
+		results = nil
+		for _, t := range r.targets {
+			results = append(results, Result{Target: t, Err: err})
+		}
+	}
+	for i := range results {
+		results[i].Err = errors.Join(results[i].Err, left)
+	}
+	return results
+}
+
+// copyVolume freezes the volume, mounts the frozen view and copies each target.
+// An error is one of the whole run; errors of single targets are in their
+// results.
+func (d *Daemon) copyVolume(ctx context.Context, r run, rel *releases) ([]Result, error) {
+	frozen, err := d.freeze(ctx, r, rel)
+	if err != nil {
+		return nil, err
+	}
+	var results []Result
+	published := false
+	for _, t := range r.targets {
+		start := time.Now()
+		b, err := d.backupTarget(ctx, t, frozen)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", t, err)
+		}
+		published = published || err == nil
+		results = append(results, Result{Target: t, Backup: b, Err: err, Took: time.Since(start)})
+	}
+	if published && d.o.Keep.Backup > 0 {
+		frozen.keep()
+	}
+	return results, nil
+}
+
+// frozen is a mounted snapshot.
+type frozen struct {
+	snapshot gluster.Snapshot
+	started  time.Time
+	volume   gluster.Volume
+	dir      string
+	keep     func()
+}
+
+// freeze checks the volume, tidies our old snapshots of it, takes a new one and
+// mounts it.
+func (d *Daemon) freeze(ctx context.Context, r run, rel *releases) (frozen, error) {
+	f := frozen{started: time.Now()}
+	d.phase(PhasePreflight, catalog.Key{}, r.volume)
+	g, err := d.o.Gluster(r.hosts)
+	if err != nil {
+		return f, err
+	}
+	if err := d.expire(ctx, g, r.volume, time.Now()); err != nil {
+		return f, err
+	}
+	if f.volume, _, err = d.preflight(ctx, g, r.volume); err != nil {
+		return f, err
+	}
+	d.phase(PhaseSnapshot, catalog.Key{}, r.volume)
+	f.snapshot, f.keep, err = d.take(ctx, g, r.volume, forBackup, rel)
+	if err != nil {
+		return f, err
+	}
+	if err := retry(ctx, d.o.Retries, func() error { return g.ActivateSnapshot(ctx, f.snapshot.Name) }); err != nil {
+		return f, err
+	}
+	d.phase(PhaseMount, catalog.Key{}, r.volume)
+	f.dir, err = d.o.Mounts.MountSnapshot(ctx, r.hosts, f.snapshot.Name, r.volume, mountName("snapshot", r.volume))
+	if err != nil {
+		return f, err
+	}
+	rel.add("unmount "+f.dir, func(ctx context.Context) error { return d.o.Mounts.Unmount(ctx, f.dir) })
+	return f, nil
+}
+
+// backupTarget copies one target out of the frozen volume and publishes it. If
+// the process dies anywhere in here, what stays is a *.partial folder that
+// Tidy removes; a backup exists only after Publish.
+func (d *Daemon) backupTarget(ctx context.Context, t Target, f frozen) (catalog.Backup, error) {
+	staging, err := d.o.Catalog.Begin(t.Key, f.started)
+	if err != nil {
+		return catalog.Backup{}, err
+	}
+	b, err := d.fill(ctx, staging, t, f)
+	if err != nil {
+		return catalog.Backup{}, errors.Join(err, staging.Abort())
+	}
+	d.log.Info("backup published", "claim", t.Key.String(), "backup", b.ID, "volume", t.Volume,
+		"files", b.Summary.Files, "bytes", b.Summary.Bytes)
+	return b, nil
+}
+
+func (d *Daemon) fill(ctx context.Context, s *catalog.Staging, t Target, f frozen) (catalog.Backup, error) {
+	for name, content := range t.Objects {
+		if err := s.WriteObject(name, content); err != nil {
+			return catalog.Backup{}, err
+		}
+	}
+	info := catalog.Info{
+		Kind:         catalog.KindFile,
+		Volume:       t.Volume,
+		Snapshot:     f.snapshot.Name,
+		SnapshotUUID: f.snapshot.UUID,
+		SnapshotTime: f.snapshot.Created,
+		Started:      f.started,
+	}
+	info.Host, _ = os.Hostname() // Only a hint for the reader of backup.json.
+	d.phase(PhaseCopy, t.Key, t.Volume)
+	var err error
+	publish := catalog.PublishOptions{Progress: d.counted(PhasePublish, t.Key)}
+	if t.Block() {
+		publish.ExpectedHashes, err = d.fillImage(ctx, s, t, f, &info)
+	} else {
+		err = d.fillTree(ctx, s, t, f, &info)
+	}
+	if err != nil {
+		return catalog.Backup{}, err
+	}
+	d.phase(PhasePublish, t.Key, t.Volume)
+	info.Finished = time.Now()
+	return s.Publish(ctx, info, publish)
+}
+
+func (d *Daemon) fillTree(ctx context.Context, s *catalog.Staging, t Target, f frozen, info *catalog.Info) error {
+	tree := copier.Tree{
+		Source: f.dir,
+		Dest:   s.Data(),
+		// A write into a later shard moves no time of the file that it is in.
+		Checksum: sharded(f.volume),
+		Progress: d.progress(PhaseCopy, t.Key, t.Volume),
+	}
+	if previous, ok := s.Previous(); ok && previous.Info.Kind == catalog.KindFile {
+		tree.Reference = previous.DataDir()
+	}
+	res, err := d.o.Engine.Copy(ctx, tree)
+	info.Copied = catalog.CopyStats{
+		Files: res.Files, Bytes: res.Bytes,
+		FilesTransferred: res.FilesTransferred, BytesTransferred: res.BytesTransferred,
+	}
+	return err
+}
+
+// fillImage copies the image and its journal under the names that they have in
+// the hosting volume. The journal is copied byte by byte, CHAP passwords
+// included, as the tenant's data is: see docs/format.md.
+func (d *Daemon) fillImage(ctx context.Context, s *catalog.Staging, t Target, f frozen, info *catalog.Info) (hashes map[string]string, err error) {
+	store := blockstore.Open(f.dir)
+	img, err := findImage(store, t)
+	if err != nil {
+		return nil, err
+	}
+	source, err := store.OpenImage(img, blockstore.ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	defer source.Close()
+	if err := writeJournal(s.Data(), store, t.Image); err != nil {
+		return nil, err
+	}
+	dest := filepath.Join(s.Data(), img.Path)
+	if err := os.MkdirAll(filepath.Dir(dest), 0o700); err != nil {
+		return nil, err
+	}
+	target, cloned, err := copier.CreateImage(dest, img.Size, previousImage(s, img))
+	if err != nil {
+		return nil, err
+	}
+	defer target.Close()
+	res, err := copier.CopyImage(ctx, copier.ImageCopy{
+		Source: source, Target: target, Compare: cloned, Fresh: !cloned,
+		Progress: d.progress(PhaseCopy, t.Key, t.Volume),
+	})
+	if err != nil {
+		return nil, err
+	}
+	info.Kind = catalog.KindBlock
+	info.Block = &catalog.BlockInfo{Name: t.Image, GBID: img.GBID, Size: img.Size, Data: res.Data, HostingVolume: t.Volume}
+	info.Copied = catalog.CopyStats{Files: 1, Bytes: img.Size, FilesTransferred: 1, BytesTransferred: res.Written, Cloned: cloned}
+	return map[string]string{img.Path: res.SHA256}, target.Close()
+}
+
+// writeJournal copies the image's journal to data/block-meta/<name>.
+func writeJournal(data string, store *blockstore.Store, name string) error {
+	journal, err := store.JournalBytes(name)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(data, blockstore.MetaDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, name), journal, 0o600)
+}
+
+// previousImage returns the path of the same image in the previous backup, to
+// be cloned, or nothing.
+func previousImage(s *catalog.Staging, img blockstore.Image) string {
+	previous, ok := s.Previous()
+	if !ok || previous.Info.Block == nil || previous.Info.Block.GBID != img.GBID {
+		return ""
+	}
+	return filepath.Join(previous.DataDir(), img.Path)
+}
+
+// findImage returns the target's image if its journal is complete and agrees
+// with the GBID that the claim or Heketi names.
+func findImage(store *blockstore.Store, t Target) (blockstore.Image, error) {
+	img, err := store.Image(t.Image)
+	if err != nil {
+		return img, err
+	}
+	if t.GBID != "" && t.GBID != img.GBID {
+		return img, &MismatchError{Image: t.Image, Volume: t.Volume, Journal: img.GBID, Claim: t.GBID}
+	}
+	return img, nil
+}
+
+// MismatchError says that the claim and the journal of the hosting volume name
+// different images.
+type MismatchError struct{ Image, Volume, Journal, Claim string }
+
+// Error names both ids.
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("image %s: journal of volume %s says GBID %s, but the claim or Heketi says %s", e.Image, e.Volume, e.Journal, e.Claim)
+}
+
+// Remedy says where to look.
+func (e *MismatchError) Remedy() string {
+	return fmt.Sprintf("compare the PV's iscsi.iqn, heketi-cli blockvolume info, and block-meta/%s on volume %s; nothing was touched", e.Image, e.Volume)
+}
+
+// progress adapts a copy's progress to observers.
+func (d *Daemon) progress(p Phase, k catalog.Key, volume string) func(copier.Progress) {
+	return func(now copier.Progress) {
+		d.o.Observe(Event{Claim: k, Volume: volume, Phase: p, Progress: now})
+	}
+}

@@ -1,0 +1,127 @@
+package daemon
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/glusterbackupd/glusterbackupd/catalog"
+	"github.com/glusterbackupd/glusterbackupd/copier"
+)
+
+// Options are the parts that the daemon puts together, and its policies.
+type Options struct {
+	// Catalog is the BackupDisk. Required. The caller holds its lock during
+	// every call that writes.
+	Catalog *catalog.Repository
+	// Resolver finds claims. Required but for restores to a folder.
+	Resolver Resolver
+	// Gluster returns the client for the cluster of these hosts. Required.
+	Gluster func(hosts []string) (Gluster, error)
+	// Mounts, Engine and Connect are required. Connect returns the commander
+	// that runs commands on an iSCSI exporting host.
+	Mounts  Mounts
+	Engine  Engine
+	Connect func(host string) Commander
+	// Limits are the levels above which no snapshot is taken.
+	Limits Limits
+	// Keep says how long snapshots stay on Gluster.
+	Keep SnapshotRetention
+	// Parallel is the number of runs at a time; 0 means 1.
+	Parallel int
+	// Retries is the number of repetitions of a step that failed with a
+	// temporary error.
+	Retries int
+	// Timeout bounds one run or restore; 0 means 4 hours.
+	Timeout time.Duration
+	// Observe is called with progress, from several goroutines. Optional.
+	Observe func(Event)
+	// Logger gets what an admin wants to find later. Optional.
+	Logger *slog.Logger
+}
+
+// Limits are thin pool levels in percent.
+type Limits struct {
+	// PoolData and PoolMetadata are the fill levels of a brick's thin pool at
+	// which no new snapshot is taken; 0 means 80.
+	PoolData, PoolMetadata float64
+}
+
+// SnapshotRetention says how long our snapshots stay on Gluster after the
+// command that took them. Zero means: deleted as soon as it is done.
+type SnapshotRetention struct {
+	// Backup is for snapshots that a published backup was made from.
+	Backup time.Duration
+	// Safety is for snapshots taken before a restore.
+	Safety time.Duration
+}
+
+// Daemon runs backups and restores. Its methods are safe for concurrent use on
+// different volumes.
+type Daemon struct {
+	o   Options
+	log *slog.Logger
+}
+
+// defaultLimit is the thin pool level in percent when none is configured, and
+// defaultTimeout the longest run.
+const (
+	defaultLimit   = 80
+	defaultTimeout = 4 * time.Hour
+)
+
+// New returns a Daemon, or an error that names the missing parts.
+func New(o Options) (*Daemon, error) {
+	if o.Catalog == nil || o.Gluster == nil || o.Mounts == nil || o.Engine == nil || o.Connect == nil {
+		return nil, errors.New("daemon: Catalog, Gluster, Mounts, Engine and Connect are required")
+	}
+	if o.Limits.PoolData == 0 {
+		o.Limits.PoolData = defaultLimit
+	}
+	if o.Limits.PoolMetadata == 0 {
+		o.Limits.PoolMetadata = defaultLimit
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Observe == nil {
+		o.Observe = func(Event) {}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Parallel = max(o.Parallel, 1)
+	return &Daemon{o: o, log: o.Logger}, nil
+}
+
+// Phase is a step of a run, for progress and logs.
+type Phase string
+
+// The phases, in the order in which a user meets them.
+const (
+	PhaseVerify    Phase = "verify"
+	PhasePreflight Phase = "preflight"
+	PhaseSnapshot  Phase = "snapshot"
+	PhaseMount     Phase = "mount"
+	PhaseCopy      Phase = "copy"
+	PhasePublish   Phase = "publish"
+	PhaseReadBack  Phase = "read back"
+	PhaseRelease   Phase = "release"
+)
+
+// Event tells where a run stands.
+type Event struct {
+	// Claim is the claim at work; empty while the step is the volume's.
+	Claim catalog.Key
+	// Volume is the Gluster volume; empty for restores to a folder.
+	Volume string
+	Phase  Phase
+	// Progress is set in the phases that read or write data.
+	Progress copier.Progress
+}
+
+// phase tells observers and the log that a step begins.
+func (d *Daemon) phase(p Phase, k catalog.Key, volume string) {
+	d.o.Observe(Event{Claim: k, Volume: volume, Phase: p})
+	d.log.Debug("phase begins", "phase", string(p), "claim", k.String(), "volume", volume)
+}

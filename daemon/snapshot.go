@@ -1,0 +1,157 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/glusterbackupd/glusterbackupd/gluster"
+)
+
+// Snapshots of ours are named gb-<volume>-<UTC time> and carry the repository's
+// id and their purpose in the description. Only the description makes one ours:
+// a name alone could be somebody else's.
+const (
+	snapshotPrefix    = "gb-"
+	snapshotTime      = "20060102T150405Z"
+	descriptionFormat = "glusterbackupd repository=%s purpose=%s"
+)
+
+// purpose is why a snapshot was taken. It decides how long it stays.
+type purpose string
+
+const (
+	forBackup purpose = "backup"
+	forSafety purpose = "safety"
+)
+
+// snapshotName returns the name of a snapshot of volume at that time.
+func snapshotName(volume string, at time.Time) string {
+	return snapshotPrefix + volume + "-" + at.UTC().Format(snapshotTime)
+}
+
+// ownPurpose returns the purpose of a snapshot that this repository took, or
+// false for all others.
+func (d *Daemon) ownPurpose(s gluster.Snapshot) (purpose, bool) {
+	for _, p := range []purpose{forBackup, forSafety} {
+		if s.Description == d.description(p) && strings.HasPrefix(s.Name, snapshotPrefix) {
+			return p, true
+		}
+	}
+	return "", false
+}
+
+func (d *Daemon) description(p purpose) string {
+	return fmt.Sprintf(descriptionFormat, d.o.Catalog.ID(), p)
+}
+
+// take creates a snapshot, not yet active. Its deletion is registered before the
+// creation is even tried: a creation that timed out may have worked, and
+// deleting a snapshot that does not exist is no error. keep cancels that
+// deletion; the snapshot then stays until its retention is over.
+func (d *Daemon) take(ctx context.Context, g Snapshots, volume string, p purpose, rel *releases) (s gluster.Snapshot, keep func(), err error) {
+	name := snapshotName(volume, time.Now())
+	kept := false
+	rel.add("delete snapshot "+name, func(ctx context.Context) error {
+		if kept {
+			return nil
+		}
+		return retry(ctx, d.o.Retries, func() error { return g.DeleteSnapshot(ctx, name) })
+	})
+	err = retry(ctx, d.o.Retries, func() error {
+		s, err = g.CreateSnapshot(ctx, gluster.SnapshotRequest{Name: name, Volume: volume, Description: d.description(p)})
+		return err
+	})
+	if err != nil {
+		return s, nil, err
+	}
+	d.log.Info("snapshot taken", "volume", volume, "snapshot", name, "purpose", string(p))
+	return s, func() { kept = true }, nil
+}
+
+// expire deletes our snapshots of volume that should not exist: those older
+// than their retention, and those of runs that died before they published. The
+// caller holds the catalog's lock and has no run on the volume, so that a
+// snapshot for a backup that no backup names is a leftover.
+func (d *Daemon) expire(ctx context.Context, g Snapshots, volume string, now time.Time) error {
+	list, err := g.Snapshots(ctx, volume)
+	if err != nil {
+		return err
+	}
+	published, err := d.publishedSnapshots(now.Add(-d.o.Keep.Backup))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, s := range list {
+		p, ours := d.ownPurpose(s)
+		if !ours || !expired(s, p, published[s.Name], d.o.Keep, now) {
+			continue
+		}
+		if err := g.DeleteSnapshot(ctx, s.Name); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		d.log.Info("snapshot deleted", "volume", volume, "snapshot", s.Name, "purpose", string(p))
+	}
+	return errors.Join(errs...)
+}
+
+// expired is the snapshot retention: published says whether a backup was made
+// from the snapshot.
+func expired(s gluster.Snapshot, p purpose, published bool, keep SnapshotRetention, now time.Time) bool {
+	age := now.Sub(s.Created)
+	if p == forSafety {
+		return age >= keep.Safety
+	}
+	return !published || age >= keep.Backup
+}
+
+// publishedSnapshots returns the names of the snapshots that backups since the
+// given time were made from.
+func (d *Daemon) publishedSnapshots(since time.Time) (map[string]bool, error) {
+	names := map[string]bool{}
+	keys, err := d.o.Catalog.Keys()
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		backups, err := d.o.Catalog.Backups(k)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range backups {
+			if !b.Time.Before(since) {
+				names[b.Info.Snapshot] = true
+			}
+		}
+	}
+	return names, nil
+}
+
+// Tidy removes what a run that died left behind: half-written backups on the
+// BackupDisk and mounts of ours. Snapshots are tidied volume by volume when a
+// run or restore begins. The caller holds the catalog's lock.
+func (d *Daemon) Tidy(ctx context.Context) error {
+	removed, err := d.o.Catalog.Sweep(ctx)
+	for _, path := range removed {
+		d.log.Info("half-written backup removed", "path", path)
+	}
+	errs := []error{err}
+	mounts, err := d.o.Mounts.Leftovers()
+	errs = append(errs, err)
+	for _, dir := range mounts {
+		err := d.o.Mounts.Unmount(ctx, dir)
+		if err == nil {
+			d.log.Info("leftover mount removed", "dir", dir)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// mountName is the folder name of a mount: unique by purpose and volume, and
+// free of anything that a volume name could not hold.
+func mountName(kind, volume string) string { return kind + "-" + volume }
