@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/glusterbackupd/glusterbackupd/catalog"
+)
+
+func newListCommand(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list [NAMESPACE/CLAIM]",
+		Short: "List the backups on the BackupDisk, and the snapshots they were made from",
+		Args:  args(cobra.MaximumNArgs(1)),
+		RunE:  func(_ *cobra.Command, names []string) error { return runList(g, names) },
+	}
+}
+
+// runList needs nothing but the BackupDisk: it works when the cluster is lost.
+func runList(g *globals, names []string) error {
+	c, err := g.load()
+	if err != nil {
+		return err
+	}
+	r, err := catalog.Open(c.Destination.Path, catalog.Options{})
+	if err != nil {
+		return err
+	}
+	keys, err := listKeys(r, names)
+	if err != nil {
+		return err
+	}
+	list := []backupOutput{}
+	for _, k := range keys {
+		backups, err := r.Backups(k)
+		if err != nil {
+			return err
+		}
+		for _, b := range backups {
+			list = append(list, outputOf(b))
+		}
+	}
+	if len(names) > 0 && len(list) == 0 {
+		return &catalog.NoBackupError{Key: keys[0]}
+	}
+	return g.printBackups(list)
+}
+
+func listKeys(r *catalog.Repository, names []string) ([]catalog.Key, error) {
+	if len(names) == 0 {
+		return r.Keys()
+	}
+	k, err := catalog.ParseKey(names[0])
+	return []catalog.Key{k}, err
+}
+
+func (g *globals) printBackups(list []backupOutput) error {
+	if g.json() {
+		return printJSON(g.out, list)
+	}
+	t := newTable(g.out, "CLAIM", "BACKUP", "KIND", "FILES", "SIZE", "FROM", "SNAPSHOT")
+	for _, o := range list {
+		t.row(o.Claim, o.ID, o.Kind, fmt.Sprint(o.Files), size(o.Bytes), o.source(), o.Snapshot)
+	}
+	return t.flush()
+}

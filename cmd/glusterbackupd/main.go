@@ -1,0 +1,25 @@
+// Command glusterbackupd backs up Gluster volumes and gluster-block images of
+// OpenShift and Kubernetes claims, and restores them.
+//
+// This package holds flags, wiring and output only: one file per command. What
+// a backup or a restore does is in package daemon.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	_ "time/tzdata" // Schedules name IANA zones; the host may have no zone files.
+)
+
+// version is set by the linker.
+var version = "development"
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	return execute(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})
+}

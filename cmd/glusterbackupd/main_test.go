@@ -1,0 +1,227 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/glusterbackupd/glusterbackupd/blockstore"
+	"github.com/glusterbackupd/glusterbackupd/catalog"
+	"github.com/glusterbackupd/glusterbackupd/config"
+	"github.com/glusterbackupd/glusterbackupd/daemon"
+	"github.com/glusterbackupd/glusterbackupd/heketi"
+	"github.com/glusterbackupd/glusterbackupd/kube"
+)
+
+// invocation is how one command line ended.
+type invocation struct {
+	code        int
+	out, errout string
+}
+
+// invoke runs a command line in-process, without a terminal.
+func invoke(t *testing.T, args ...string) invocation {
+	t.Helper()
+	var out, errout bytes.Buffer
+	code := execute(t.Context(), args, stdio{strings.NewReader(""), &out, &errout})
+	return invocation{code, out.String(), errout.String()}
+}
+
+// setup writes a configuration with one listed volume, and returns its path
+// and that of the BackupDisk, which is not initialised.
+func setup(t *testing.T) (file, disk string) {
+	t.Helper()
+	dir := t.TempDir()
+	disk = filepath.Join(dir, "disk")
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(dir, "config.toml")
+	text := fmt.Sprintf(`
+[destination]
+path = %q
+[gluster]
+transport = "local"
+hosts = ["localhost"]
+mount_dir = %q
+[[volumes]]
+claim = "files/docs"
+volume = "docs"
+`, disk, filepath.Join(dir, "mnt"))
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, disk
+}
+
+// publish puts a backup with one file on the BackupDisk.
+func publish(t *testing.T, disk string, at time.Time) catalog.Backup {
+	t.Helper()
+	r, err := catalog.Open(disk, catalog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := r.Lock("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release()
+	s, err := r.Begin(catalog.Key{Namespace: "files", Claim: "docs"}, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.Data(), "letter"), []byte("dear admin"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := s.Publish(t.Context(), catalog.Info{Kind: catalog.KindFile, Volume: "docs"}, catalog.PublishOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestExitCodes(t *testing.T) {
+	tests := map[string]struct {
+		err  error
+		want exitCode
+	}{
+		"done":          {nil, exitDone},
+		"anything":      {errors.New("x"), exitFailed},
+		"usage":         {usagef("x"), exitUsage},
+		"config":        {&config.Faults{}, exitUsage},
+		"image name":    {fmt.Errorf("x: %w", blockstore.ErrName), exitUsage},
+		"claim name":    {fmt.Errorf("x: %w", catalog.ErrKey), exitUsage},
+		"date":          {fmt.Errorf("x: %w", catalog.ErrTime), exitUsage},
+		"partly":        {fmt.Errorf("1 of 2: %w", errPartly), exitPartly},
+		"no backup":     {&catalog.NoBackupError{}, exitNoMatch},
+		"no claim":      {fmt.Errorf("x: %w", kube.ErrNoClaim), exitNoMatch},
+		"not listed":    {&daemon.UnknownError{}, exitNoMatch},
+		"not in Heketi": {fmt.Errorf("x: %w", heketi.ErrNotFound), exitNoMatch},
+		"not mounted":   {&catalog.NotRepositoryError{}, exitNoDisk},
+		"locked":        {&catalog.LockedError{}, exitLocked},
+		"damaged":       {&catalog.DamageError{}, exitDamage},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := codeOf(t.Context(), tt.err); got != tt.want {
+				t.Errorf("exit code %d, want %d", got, tt.want)
+			}
+		})
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := codeOf(over, errors.New("x")); got != exitInterrupted {
+		t.Errorf("interrupted: exit code %d", got)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	file, _ := setup(t)
+	for _, args := range [][]string{
+		{"backup"},
+		{"backup", "--all", "files/docs"},
+		{"backup", "no-slash"},
+		{"restore"},
+		{"restore", "a/b", "c/d"},
+		{"restore-block"},
+		{"list", "--no-such-flag"},
+		{"list", "-o", "yaml"},
+		{"config", "check", "x"},
+	} {
+		got := invoke(t, append([]string{"--config", file}, args...)...)
+		if got.code != int(exitUsage) && args[0] != "backup" || got.code == 0 {
+			t.Errorf("%v: exit code %d, %s", args, got.code, got.errout)
+		}
+		if !strings.HasPrefix(got.errout, "error: ") || got.out != "" {
+			t.Errorf("%v prints %q and %q", args, got.out, got.errout)
+		}
+	}
+}
+
+func TestBackupDiskMustBeInitialised(t *testing.T) {
+	file, disk := setup(t)
+	for _, args := range [][]string{{"list"}, {"backup", "--all"}, {"restore", "files/docs", "--yes"}, {"check"}} {
+		got := invoke(t, append([]string{"--config", file}, args...)...)
+		if got.code != int(exitNoDisk) || !strings.Contains(got.errout, "remedy: ") {
+			t.Errorf("%v: exit code %d, %s", args, got.code, got.errout)
+		}
+	}
+	left, err := os.ReadDir(disk)
+	if err != nil || len(left) > 0 {
+		t.Errorf("something was written to a folder that is no BackupDisk: %v, %v", left, err)
+	}
+	if got := invoke(t, "--config", file, "init"); got.code != 0 {
+		t.Fatalf("init: %+v", got)
+	}
+	if got := invoke(t, "--config", file, "init"); got.code == 0 {
+		t.Error("a second init succeeds")
+	}
+}
+
+func TestListAndRestoreToFolder(t *testing.T) {
+	file, disk := setup(t)
+	invoke(t, "--config", file, "init")
+	if got := invoke(t, "--config", file, "list", "files/docs"); got.code != int(exitNoMatch) {
+		t.Errorf("list of a claim without backups: %+v", got)
+	}
+	first := publish(t, disk, time.Date(2018, 12, 2, 0, 0, 0, 0, time.UTC))
+	publish(t, disk, time.Date(2018, 12, 3, 0, 0, 0, 0, time.UTC))
+
+	got := invoke(t, "--config", file, "list", "-o", "json")
+	var list []backupOutput
+	if err := json.Unmarshal([]byte(got.out), &list); err != nil || len(list) != 2 || list[0].ID != first.ID || list[0].Files != 1 {
+		t.Errorf("list: %v, %+v", err, got)
+	}
+	to := filepath.Join(t.TempDir(), "to")
+	got = invoke(t, "--config", file, "restore", "files/docs", "--at", "20181202", "--to", to)
+	if got.code != int(exitUsage) || !strings.Contains(got.errout, "--yes") {
+		t.Errorf("a restore without terminal and --yes: %+v", got)
+	}
+	got = invoke(t, "--config", file, "restore", "files/docs", "--to", to, "--dry-run")
+	if _, err := os.Stat(to); got.code != 0 || err == nil {
+		t.Errorf("a dry run made the folder: %+v", got)
+	}
+	got = invoke(t, "--config", file, "restore", "files/docs", "--at", "20181202", "--to", to, "--yes")
+	if got.code != 0 {
+		t.Fatalf("restore: %+v", got)
+	}
+	if content, err := os.ReadFile(filepath.Join(to, "letter")); err != nil || string(content) != "dear admin" {
+		t.Errorf("restored %q, %v", content, err)
+	}
+}
+
+func TestConfigCommands(t *testing.T) {
+	file, _ := setup(t)
+	if got := invoke(t, "--config", file, "config", "check"); got.code != 0 || !strings.Contains(got.out, "is valid") {
+		t.Errorf("check: %+v", got)
+	}
+	shown := invoke(t, "--config", file, "config", "show")
+	if shown.code != 0 || !strings.Contains(shown.out, `timeout = "4h"`) {
+		t.Errorf("show lacks defaults: %+v", shown)
+	}
+	if err := os.WriteFile(file, []byte("[backup]\nparalel = 2\n"), 0o600); err != nil { //nolint:misspell // The fault is the misspelling.
+		t.Fatal(err)
+	}
+	got := invoke(t, "--config", file, "config", "check")
+	if got.code != int(exitUsage) || !strings.Contains(got.errout, "config.toml:2") {
+		t.Errorf("a misspelt key: %+v", got)
+	}
+}
+
+func TestVersionAndCompletion(t *testing.T) {
+	if got := invoke(t, "version"); got.code != 0 || !strings.HasPrefix(got.out, "glusterbackupd ") {
+		t.Errorf("version: %+v", got)
+	}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if got := invoke(t, "completion", shell); got.code != 0 || !strings.Contains(got.out, "glusterbackupd") {
+			t.Errorf("completion %s: exit code %d", shell, got.code)
+		}
+	}
+}
