@@ -107,7 +107,8 @@ func (e *LockedError) Remedy() string {
 // NoBackupError is the error of a search without a result. It matches
 // ErrNoBackup.
 type NoBackupError struct {
-	Key     Key
+	Key     Key      // The claim; empty when Image is set.
+	Image   string   // The block image that was looked for.
 	At      string   // What was asked for.
 	Have    []string // IDs of all complete backups of the claim, oldest first.
 	Damaged []string // IDs that answer the question but are damaged.
@@ -115,9 +116,16 @@ type NoBackupError struct {
 
 func (e *NoBackupError) Error() string {
 	if len(e.Damaged) > 0 {
-		return fmt.Sprintf("%s at %s: %v: damaged: %s", e.Key, e.At, ErrNoBackup, strings.Join(e.Damaged, ", "))
+		return fmt.Sprintf("%s at %s: %v: damaged: %s", e.subject(), e.At, ErrNoBackup, strings.Join(e.Damaged, ", "))
 	}
-	return fmt.Sprintf("%s at %s: %v", e.Key, e.At, ErrNoBackup)
+	return fmt.Sprintf("%s at %s: %v", e.subject(), e.At, ErrNoBackup)
+}
+
+func (e *NoBackupError) subject() string {
+	if e.Image != "" {
+		return "image " + e.Image
+	}
+	return "claim " + e.Key.String()
 }
 
 // Is reports whether target is ErrNoBackup.
@@ -126,7 +134,7 @@ func (e *NoBackupError) Is(target error) bool { return target == ErrNoBackup }
 // Remedy names the dates of which a backup exists, the newest ten at most.
 func (e *NoBackupError) Remedy() string {
 	if len(e.Have) == 0 {
-		return fmt.Sprintf("there is no backup of %s yet; `glusterbackupd list` shows what there is", e.Key)
+		return fmt.Sprintf("there is no backup of %s; `glusterbackupd list` shows what there is", e.subject())
 	}
 	const most = 10
 	var dates []string
@@ -139,8 +147,11 @@ func (e *NoBackupError) Remedy() string {
 	if len(dates) > most {
 		dates, more = dates[:most], fmt.Sprintf(" and %d earlier", len(dates)-most)
 	}
-	return fmt.Sprintf("give --at one of %s%s; `glusterbackupd list %s` shows the times",
-		strings.Join(dates, ", "), more, e.Key)
+	list := "glusterbackupd list"
+	if e.Image == "" {
+		list += " " + e.Key.String()
+	}
+	return fmt.Sprintf("give --at one of %s%s; `%s` shows the times", strings.Join(dates, ", "), more, list)
 }
 
 // DamageError is the error for a backup that is not what was published. It

@@ -83,7 +83,7 @@ func TestFind(t *testing.T) {
 
 func TestFindNothing(t *testing.T) {
 	r := newRepo(t)
-	if _, err := r.Find(db, ""); !strings.Contains(remedy(t, err, catalog.ErrNoBackup), "no backup of shop/db") {
+	if _, err := r.Find(db, ""); !strings.Contains(remedy(t, err, catalog.ErrNoBackup), "no backup of claim shop/db") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := r.Find(catalog.Key{Namespace: "..", Claim: "etc"}, ""); !errors.Is(err, catalog.ErrKey) {
@@ -218,5 +218,46 @@ func TestKeys(t *testing.T) {
 	equal(t, got, []string{"a/z.z", "shop/db", "shop/web"})
 	if err := s.Abort(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestFindImage follows an image through two claims, one of which also had
+// another image.
+func TestFindImage(t *testing.T) {
+	r := newRepo(t)
+	made := []struct {
+		claim catalog.Key
+		image string
+	}{{web, "blockvol_a"}, {db, "blockvol_a"}, {db, "blockvol_b"}}
+	var list []catalog.Backup
+	for n, m := range made {
+		s, err := r.Begin(m.claim, at(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stage(s, n); err != nil {
+			t.Fatal(err)
+		}
+		block := info()
+		block.Kind, block.Block = catalog.KindBlock, &catalog.BlockInfo{Name: m.image, GBID: "g"}
+		b, err := s.Publish(t.Context(), block, catalog.PublishOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, b)
+	}
+	for _, tt := range []struct {
+		image, at string
+		want      int
+	}{{"blockvol_a", "latest", 1}, {"blockvol_b", "", 2}, {"blockvol_a", list[0].ID, 0}} {
+		if b, err := r.FindImage(tt.image, tt.at); err != nil || b.Dir != list[tt.want].Dir {
+			t.Errorf("%s at %q: %s, %v; want %s", tt.image, tt.at, b.Dir, err, list[tt.want].Dir)
+		}
+	}
+	if _, err := r.FindImage("blockvol_b", list[0].ID); !strings.Contains(remedy(t, err, catalog.ErrNoBackup), list[2].ID[:8]) {
+		t.Errorf("the other image's date: %v", err)
+	}
+	if _, err := r.FindImage("blockvol_c", ""); !strings.Contains(remedy(t, err, catalog.ErrNoBackup), "no backup of image blockvol_c") {
+		t.Errorf("no such image: %v", err)
 	}
 }

@@ -1,11 +1,13 @@
 package catalog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -113,24 +115,65 @@ func (r *Repository) Find(k Key, at string) (Backup, error) {
 	if err != nil {
 		return Backup{}, err
 	}
-	for i := len(list) - 1; i >= 0; i-- {
-		if strings.HasPrefix(list[i].ID, prefix) {
-			return list[i], nil
-		}
+	if b, ok := match(list, prefix); ok {
+		return b, nil
 	}
-	if at == "" {
-		at = latestName
-	}
-	none := &NoBackupError{Key: k, At: at}
-	for _, b := range list {
-		none.Have = append(none.Have, b.ID)
-	}
+	none := &NoBackupError{Key: k, At: cmp.Or(at, latestName), Have: ids(list)}
 	for _, p := range problems {
 		if p.ID != "" && strings.HasPrefix(p.ID, prefix) {
 			none.Damaged = append(none.Damaged, p.ID)
 		}
 	}
 	return Backup{}, none
+}
+
+// FindImage is Find among the backups of one block image, whatever claims they
+// were made for: an image may outlive its claim, and a claim may get another
+// image.
+func (r *Repository) FindImage(image, at string) (Backup, error) {
+	prefix, err := parseAt(at)
+	if err != nil {
+		return Backup{}, err
+	}
+	keys, err := r.Keys()
+	if err != nil {
+		return Backup{}, err
+	}
+	var list []Backup
+	for _, k := range keys {
+		backups, err := r.Backups(k)
+		if err != nil {
+			return Backup{}, err
+		}
+		for _, b := range backups {
+			if b.Info.Block != nil && b.Info.Block.Name == image {
+				list = append(list, b)
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Backup) int { return a.Time.Compare(b.Time) })
+	if b, ok := match(list, prefix); ok {
+		return b, nil
+	}
+	return Backup{}, &NoBackupError{Image: image, At: cmp.Or(at, latestName), Have: ids(list)}
+}
+
+// match returns the last backup of the list whose ID begins with prefix.
+func match(list []Backup, prefix string) (Backup, bool) {
+	for _, b := range slices.Backward(list) {
+		if strings.HasPrefix(b.ID, prefix) {
+			return b, true
+		}
+	}
+	return Backup{}, false
+}
+
+func ids(list []Backup) []string {
+	var all []string
+	for _, b := range list {
+		all = append(all, b.ID)
+	}
+	return all
 }
 
 // claims returns every folder of a claim, also an empty one.

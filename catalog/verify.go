@@ -76,6 +76,15 @@ func (b Backup) Manifest(ctx context.Context) iter.Seq2[manifest.Entry, error] {
 	}
 }
 
+// Below returns the entries of the manifest at and below sub, as a scan of that
+// part alone gives them; an empty sub is everything. Otherwise it is Manifest.
+func (b Backup) Below(ctx context.Context, sub string) iter.Seq2[manifest.Entry, error] {
+	if sub == "" {
+		return b.Manifest(ctx)
+	}
+	return manifest.Below(b.Manifest(ctx), sub)
+}
+
 // openManifest opens the manifest after checking its digest.
 func (b Backup) openManifest(ctx context.Context) (*os.File, error) {
 	dir, err := b.open()
@@ -198,14 +207,14 @@ func (b Backup) verify(ctx context.Context, sub string, progress func(bytes int6
 		}
 	}
 	found := &DamageError{Key: b.Key, ID: b.ID}
-	want := &selection{sub: sub}
+	wanted := 0
 	c := comparison{backup: b, sub: sub, progress: progress, unreadable: map[string]error{}}
-	err = manifest.Compare(want.of(b.Manifest(ctx)), c.scan(ctx), manifest.CompareOptions{}, func(d manifest.Difference) error {
+	err = manifest.Compare(counted(b.Below(ctx, sub), &wanted), c.scan(ctx), manifest.CompareOptions{}, func(d manifest.Difference) error {
 		found.add(c.explain(d))
 		return nil
 	})
 	switch {
-	case want.count == 0: // Whatever stands there on the disk.
+	case wanted == 0: // Whatever stands there on the disk.
 		return fmt.Errorf("%q in backup %s of %s: %w", sub, b.ID, b.Key, fs.ErrNotExist)
 	case err != nil:
 		return err
@@ -234,48 +243,16 @@ func cleanSub(sub string) (string, error) {
 	return sub, nil
 }
 
-// selection takes one path and what is below from a manifest.
-type selection struct {
-	sub   string
-	count int // Entries and errors that were taken.
-}
-
-func (s *selection) of(all iter.Seq2[manifest.Entry, error]) iter.Seq2[manifest.Entry, error] {
-	if s.sub == "" {
-		s.count = 1
-		return all
-	}
-	first := map[string]string{} // The first name below sub of an inode with names outside.
+// counted passes entries on and counts them.
+func counted(entries iter.Seq2[manifest.Entry, error], n *int) iter.Seq2[manifest.Entry, error] {
 	return func(yield func(manifest.Entry, error) bool) {
-		for e, err := range all {
-			if err == nil && !s.has(e.Path) {
-				continue
-			}
-			s.count++
-			if err == nil {
-				e.HardlinkOf = s.link(first, e)
-			}
+		for e, err := range entries {
+			*n++
 			if !yield(e, err) {
 				return
 			}
 		}
 	}
-}
-
-func (s *selection) has(path string) bool {
-	return path == s.sub || strings.HasPrefix(path, s.sub+"/")
-}
-
-// link names the first entry of the same inode as a scan of sub alone does.
-func (s *selection) link(first map[string]string, e manifest.Entry) string {
-	if e.HardlinkOf == "" || s.has(e.HardlinkOf) {
-		return e.HardlinkOf
-	}
-	if seen, ok := first[e.HardlinkOf]; ok {
-		return seen
-	}
-	first[e.HardlinkOf] = e.Path
-	return ""
 }
 
 // comparison reads the data for Verify.
