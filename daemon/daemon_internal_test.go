@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"testing"
@@ -15,11 +16,8 @@ import (
 
 var errBoom = errors.New("boom")
 
-// errBusy is a temporary error, as the drivers' are.
-type errBusy struct{}
-
-func (errBusy) Error() string   { return "busy" }
-func (errBusy) Temporary() bool { return true }
+// errBusy is a driver's temporary error.
+var errBusy = fmt.Errorf("volume v: %w", gluster.ErrBusy)
 
 func TestReleasesRunNewestFirstAndGoOn(t *testing.T) {
 	var order []string
@@ -54,7 +52,7 @@ func TestReleasesRunNewestFirstAndGoOn(t *testing.T) {
 }
 
 func TestRetry(t *testing.T) {
-	busy, final := errBusy{}, errBoom
+	busy, final := errBusy, errBoom
 	tests := map[string]struct {
 		errs     []error
 		attempts int
@@ -65,8 +63,8 @@ func TestRetry(t *testing.T) {
 		"success":                  {[]error{nil}, 3, 1, 0, nil},
 		"final error":              {[]error{final}, 3, 1, 0, errBoom},
 		"temporary, then success":  {[]error{busy, busy, nil}, 3, 3, 6 * time.Second, nil},
-		"temporary for ever":       {[]error{busy, busy, busy}, 2, 3, 6 * time.Second, errBusy{}},
-		"temporary, without retry": {[]error{busy}, 0, 1, 0, errBusy{}},
+		"temporary for ever":       {[]error{busy, busy, busy}, 2, 3, 6 * time.Second, errBusy},
+		"temporary, without retry": {[]error{busy}, 0, 1, 0, errBusy},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -92,8 +90,8 @@ func TestRetryEndsWithTheContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
-		err := retry(ctx, 9, func() error { return errBusy{} })
-		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errBusy{}) {
+		err := retry(ctx, 9, func() error { return errBusy })
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errBusy) {
 			t.Errorf("error %v", err)
 		}
 		if waited := time.Since(start); waited != time.Second {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"strings"
 
 	"github.com/glusterbackupd/glusterbackupd/catalog"
@@ -57,7 +56,7 @@ func (d *Daemon) compareTree(ctx context.Context, b catalog.Backup, dir string, 
 		}
 	}
 	found := &TreeError{Dir: dir}
-	err := manifest.Compare(selected(ctx, b, q.Path), got, manifest.CompareOptions{IgnoreExtra: !q.Delete},
+	err := manifest.Compare(b.Below(ctx, q.Path), got, manifest.CompareOptions{IgnoreExtra: !q.Delete},
 		func(diff manifest.Difference) error {
 			if found.Total++; len(found.Differences) < maxDifferences {
 				found.Differences = append(found.Differences, diff)
@@ -68,13 +67,4 @@ func (d *Daemon) compareTree(ctx context.Context, b catalog.Backup, dir string, 
 		err = found
 	}
 	return compared, err
-}
-
-// selected returns the manifest's entries at and below sub; an empty sub is
-// everything.
-func selected(ctx context.Context, b catalog.Backup, sub string) iter.Seq2[manifest.Entry, error] {
-	if sub == "" {
-		return b.Manifest(ctx)
-	}
-	return manifest.Below(b.Manifest(ctx), sub)
 }

@@ -162,7 +162,7 @@ func (e *WrongKindError) Remedy() string {
 // count sums what the manifest holds at and below sub.
 func count(ctx context.Context, b catalog.Backup, sub string) (files, bytes int64, err error) {
 	found := false
-	for e, err := range selected(ctx, b, sub) {
+	for e, err := range b.Below(ctx, sub) {
 		if err != nil {
 			return 0, 0, err
 		}
@@ -271,10 +271,35 @@ func (d *Daemon) planVolume(ctx context.Context, g Health, q RestoreRequest, t T
 		Source: p.Backup.DataDir(), Dest: dir, Path: q.Path, Delete: q.Delete, DryRun: true,
 	})
 	if err != nil {
-		return fmt.Errorf("%s: compare with the volume: %w", t, err)
+		return fmt.Errorf("%s: compare with the volume: %w", t, obstructed(err, q.Delete))
 	}
 	p.Changed, p.Deleted, p.Changes = res.FilesTransferred, res.Deleted, res.Changes
 	p.Needed, p.Room, err = room(v, pools, res.BytesTransferred, d.o.Limits)
+	return err
+}
+
+// ObstructedError says that the volume holds something that cannot be replaced
+// without deleting what is in it.
+type ObstructedError struct{ Err error }
+
+// Error is the copy engine's, which names the path.
+func (e *ObstructedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the copy engine's error.
+func (e *ObstructedError) Unwrap() error { return e.Err }
+
+// Remedy says how to get past it.
+func (e *ObstructedError) Remedy() string {
+	return "a folder that is not empty stands where the backup has something else: move it away, or repeat with --delete, which removes it; the safety snapshot keeps it. Nothing was changed"
+}
+
+// obstructed tells a partial copy in which something stood in the way, which
+// --delete would remove, from all other errors.
+func obstructed(err error, deletes bool) error {
+	var partial *copier.RsyncError
+	if !deletes && errors.As(err, &partial) && strings.Contains(partial.Stderr, "could not make way") {
+		return &ObstructedError{err}
+	}
 	return err
 }
 
