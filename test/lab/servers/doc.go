@@ -1,0 +1,9 @@
+// Package servers builds and starts the servers that the lab and the
+// integration tests need beside Gluster: etcd, kube-apiserver,
+// kube-controller-manager (volume binder only) and Heketi. Each one runs as a
+// process of its own with its own folder and log file, on loopback or inside
+// one network namespace, and is ready when its start function returns.
+//
+// The package does not make guests, volumes or claims (package lab does), and
+// it keeps no record of what it started beyond the Process values it returns.
+package servers
