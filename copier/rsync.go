@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,11 +35,15 @@ type Rsync struct {
 	limit     int64
 	stopDelay time.Duration
 	root      bool
+	fsync     bool // The program knows --fsync.
 	log       *slog.Logger
 }
 
 // minRsync is the first version that compares nanoseconds (--modify-window=-1).
 var minRsync = [3]int{3, 1, 3}
+
+// fsyncRsync is the first version that knows --fsync.
+var fsyncRsync = [3]int{3, 2, 4}
 
 // RsyncVersionError says that the installed rsync cannot do what exact copies
 // need.
@@ -94,6 +99,7 @@ func NewRsync(o RsyncOptions) (*Rsync, error) {
 		limit:     o.BandwidthLimit,
 		stopDelay: o.StopDelay,
 		root:      os.Geteuid() == 0,
+		fsync:     atLeast(string(answer), fsyncRsync),
 		log:       o.Logger.With("component", "rsync"),
 	}, nil
 }
@@ -105,23 +111,34 @@ var (
 
 func checkVersion(command, answer string) error {
 	first, _, _ := strings.Cut(answer, "\n")
-	m := versionLine.FindStringSubmatch(first)
-	if m == nil {
+	if !versionLine.MatchString(first) {
 		return &RsyncVersionError{command, first, "a version that is understood"}
 	}
-	for i, least := range minRsync {
-		n, err := strconv.Atoi(m[i+1])
-		if err != nil || n < least {
-			return &RsyncVersionError{command, first, "version 3.1.3"}
-		}
-		if n > least {
-			break
-		}
+	if !atLeast(answer, minRsync) {
+		return &RsyncVersionError{command, first, "version 3.1.3"}
 	}
 	if m := notAble.FindStringSubmatch(answer); m != nil {
 		return &RsyncVersionError{command, first, m[1]}
 	}
 	return nil
+}
+
+// atLeast says whether rsync's answer to --version names this version or a newer
+// one.
+func atLeast(answer string, least [3]int) bool {
+	m := versionLine.FindStringSubmatch(answer)
+	if m == nil {
+		return false
+	}
+	var have [3]int
+	for i := range have {
+		n, err := strconv.Atoi(m[i+1])
+		if err != nil {
+			return false
+		}
+		have[i] = n
+	}
+	return slices.Compare(have[:], least[:]) >= 0
 }
 
 // Copy copies t and waits until every process of it has ended, also when ctx is

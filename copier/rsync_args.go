@@ -55,6 +55,9 @@ func (r *Rsync) args(t Tree) []string {
 	if t.Checksum {
 		args = append(args, "--checksum")
 	}
+	if t.Sync && r.fsync {
+		args = append(args, "--fsync")
+	}
 	if t.DryRun {
 		args = append(args, "--dry-run", "--itemize-changes")
 	}

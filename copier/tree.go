@@ -38,6 +38,10 @@ type Tree struct {
 	// sides completely. Needed where times cannot be trusted, as on a sharded
 	// volume or when a damaged tree is put right.
 	Checksum bool
+	// Sync writes each file to stable storage before it gets its name, where
+	// the engine can (rsync 3.2.4). Whoever copies to a disk of its own does
+	// better to sync that once at the end.
+	Sync bool
 	// Progress is called from one goroutine at a time while Copy runs, and must
 	// return soon. It may be nil.
 	Progress func(Progress)
