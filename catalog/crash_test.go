@@ -99,6 +99,10 @@ var scenarios = map[string]scenario{
 		},
 		key: web, before: nil, turn: "", after: nil,
 	},
+	"protect": {
+		run: protectAndBack,
+		key: web, before: []int{0, 1, 2}, turn: "", after: []int{0, 1, 2},
+	},
 	"abort": {
 		run: func(r *catalog.Repository) error {
 			s, err := r.Begin(web, at(3))

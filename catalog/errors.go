@@ -25,6 +25,8 @@ var (
 	ErrNotLocked = errors.New("lock of the BackupDisk is not held")
 	// ErrNoBackup says that no complete backup answers the question.
 	ErrNoBackup = errors.New("no such backup")
+	// ErrAmbiguous is the error for a name that stands for two images.
+	ErrAmbiguous = errors.New("ambiguous name")
 	// ErrDamaged says that a file on the BackupDisk is not what was written.
 	ErrDamaged = errors.New("damaged")
 	// ErrKey says that a text is not a valid NAMESPACE/CLAIM.
@@ -37,6 +39,9 @@ var (
 	ErrForeign = errors.New("not made by glusterbackupd")
 	// ErrInUse says that a running backup needs the backup as its reference.
 	ErrInUse = errors.New("backup is in use")
+	// ErrProtected says that the backup may not be removed, see
+	// [Repository.Protect].
+	ErrProtected = errors.New("backup is protected")
 	// ErrFinished says that a Staging was already published, aborted or failed.
 	ErrFinished = errors.New("staging is finished")
 )
@@ -128,8 +133,11 @@ func (e *NoBackupError) subject() string {
 	return "claim " + e.Key.String()
 }
 
-// Is reports whether target is ErrNoBackup.
-func (e *NoBackupError) Is(target error) bool { return target == ErrNoBackup }
+// Is reports whether target is ErrNoBackup, or ErrDamaged when what was asked
+// for exists and is damaged.
+func (e *NoBackupError) Is(target error) bool {
+	return target == ErrNoBackup || target == ErrDamaged && len(e.Damaged) > 0
+}
 
 // Remedy names the dates of which a backup exists, the newest ten at most.
 func (e *NoBackupError) Remedy() string {

@@ -146,8 +146,11 @@ func TestProblems(t *testing.T) {
 	r.faults = len(tests) + 3
 	checkProblems(t, r, func(id string) (error, bool) { tt, ok := tests[id]; return tt.err, ok })
 	equal(t, ids(t, r.Repository, web), []string{good.ID})
-	if b, err := r.Find(web, "latest"); err != nil || b.ID != good.ID {
-		t.Errorf("latest is %q, %v", b.ID, err)
+	if b, err := r.Find(web, good.ID[:8]); err != nil || b.ID != good.ID {
+		t.Errorf("%s is %q, %v", good.ID[:8], b.ID, err)
+	}
+	if b, err := r.Find(web, "latest"); !errors.Is(err, catalog.ErrDamaged) {
+		t.Errorf("an older backup is taken for the damaged latest: %q, %v", b.ID, err)
 	}
 	var none *catalog.NoBackupError
 	if _, err := r.Find(web, "20190101"); !errors.As(err, &none) || len(none.Damaged) != 1 {
@@ -250,14 +253,14 @@ func TestFindImage(t *testing.T) {
 		image, at string
 		want      int
 	}{{"blockvol_a", "latest", 1}, {"blockvol_b", "", 2}, {"blockvol_a", list[0].ID, 0}} {
-		if b, err := r.FindImage(tt.image, tt.at); err != nil || b.Dir != list[tt.want].Dir {
+		if b, err := r.FindImage(tt.image, "", tt.at); err != nil || b.Dir != list[tt.want].Dir {
 			t.Errorf("%s at %q: %s, %v; want %s", tt.image, tt.at, b.Dir, err, list[tt.want].Dir)
 		}
 	}
-	if _, err := r.FindImage("blockvol_b", list[0].ID); !strings.Contains(remedy(t, err, catalog.ErrNoBackup), list[2].ID[:8]) {
+	if _, err := r.FindImage("blockvol_b", "g", list[0].ID); !strings.Contains(remedy(t, err, catalog.ErrNoBackup), list[2].ID[:8]) {
 		t.Errorf("the other image's date: %v", err)
 	}
-	if _, err := r.FindImage("blockvol_c", ""); !strings.Contains(remedy(t, err, catalog.ErrNoBackup), "no backup of image blockvol_c") {
+	if _, err := r.FindImage("blockvol_c", "", ""); !strings.Contains(remedy(t, err, catalog.ErrNoBackup), "no backup of image blockvol_c") {
 		t.Errorf("no such image: %v", err)
 	}
 }

@@ -221,7 +221,7 @@ func auditClaim(r *catalog.Repository, k catalog.Key, known map[string]bool) (fa
 		if err := b.Verify(context.Background(), "", nil); err != nil {
 			faults = append(faults, err)
 		}
-		faults = append(faults, auditFolder(b.Dir)...)
+		faults = append(faults, auditFolder(b.Dir, b.Protected)...)
 	}
 	latest, err := os.Readlink(filepath.Join(r.Root(), k.String(), "latest"))
 	switch {
@@ -233,9 +233,12 @@ func auditClaim(r *catalog.Repository, k catalog.Key, known map[string]bool) (fa
 	return faults
 }
 
-func auditFolder(dir string) (faults []error) {
+func auditFolder(dir string, protected bool) (faults []error) {
 	want := map[string]fs.FileMode{
 		".": fs.ModeDir | 0o700, "backup.json": 0o600, "manifest.zst": 0o600, "objects": fs.ModeDir | 0o700,
+	}
+	if protected {
+		want["protected"] = 0o600
 	}
 	for name, mode := range want {
 		st, err := os.Lstat(filepath.Join(dir, name))
@@ -244,7 +247,7 @@ func auditFolder(dir string) (faults []error) {
 		}
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 4 {
+	if err != nil || len(entries) != len(want) { // Data/ instead of the folder itself.
 		faults = append(faults, fmt.Errorf("%s: %v, %w", dir, entries, err))
 	}
 	return faults

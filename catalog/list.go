@@ -103,9 +103,9 @@ func (r *Repository) Problems() ([]Problem, error) {
 //     without knowing it.
 //
 // Without a result the error is a *NoBackupError that says what there is. A
-// damaged backup is never returned; when at names only damaged ones, the error
-// names them. For "latest" the newest undamaged one is returned. A text of
-// another form is an error that matches ErrTime.
+// damaged backup is never returned, nor silently an older one in its place: when
+// the newest one that at names is damaged, the error names it, and matches
+// ErrDamaged too. A text of another form is an error that matches ErrTime.
 func (r *Repository) Find(k Key, at string) (Backup, error) {
 	prefix, err := parseAt(at)
 	if err != nil {
@@ -115,22 +115,25 @@ func (r *Repository) Find(k Key, at string) (Backup, error) {
 	if err != nil {
 		return Backup{}, err
 	}
-	if b, ok := match(list, prefix); ok {
-		return b, nil
-	}
+	b, ok := match(list, prefix)
 	none := &NoBackupError{Key: k, At: cmp.Or(at, latestName), Have: ids(list)}
 	for _, p := range problems {
-		if p.ID != "" && strings.HasPrefix(p.ID, prefix) {
+		// An older damaged one does not stand in the way of what was asked for.
+		if p.ID != "" && strings.HasPrefix(p.ID, prefix) && (!ok || p.ID > b.ID) {
 			none.Damaged = append(none.Damaged, p.ID)
 		}
+	}
+	if ok && len(none.Damaged) == 0 {
+		return b, nil
 	}
 	return Backup{}, none
 }
 
 // FindImage is Find among the backups of one block image, whatever claims they
 // were made for: an image may outlive its claim, and a claim may get another
-// image.
-func (r *Repository) FindImage(image, at string) (Backup, error) {
+// image. Names of images are only unique on one hosting volume: without a GBID
+// to tell them apart, backups of two images of the name are ErrAmbiguous.
+func (r *Repository) FindImage(image, gbid, at string) (Backup, error) {
 	prefix, err := parseAt(at)
 	if err != nil {
 		return Backup{}, err
@@ -146,9 +149,14 @@ func (r *Repository) FindImage(image, at string) (Backup, error) {
 			return Backup{}, err
 		}
 		for _, b := range backups {
-			if b.Info.Block != nil && b.Info.Block.Name == image {
+			if i := b.Info.Block; i != nil && i.Name == image && (gbid == "" || i.GBID == gbid) {
 				list = append(list, b)
 			}
+		}
+	}
+	for _, b := range list {
+		if b.Info.Block.GBID != list[0].Info.Block.GBID {
+			return Backup{}, fmt.Errorf("image %s: claims %s and %s have backups of different images of this name: %w", image, list[0].Key, b.Key, ErrAmbiguous)
 		}
 	}
 	slices.SortStableFunc(list, func(a, b Backup) int { return a.Time.Compare(b.Time) })
@@ -337,5 +345,6 @@ func readRecord(claim *os.Root, k Key, id string) (Backup, error) {
 			return Backup{}, fmt.Errorf("%s: %w: it is %s", filepath.Join(b.Dir, name), ErrDamaged, kindOf(info.Mode()))
 		}
 	}
-	return b, nil
+	b.Protected, err = exists(dir, protectedName)
+	return b, err
 }

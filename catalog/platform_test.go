@@ -286,14 +286,20 @@ func TestPowerCut(t *testing.T) {
 			}
 			r.SetHook(snap)
 			next := r.backup(web, 2)
-			if err := errors.Join(snap("published"), r.Remove(context.Background(), old), snap("removed")); err != nil {
+			if err := errors.Join(snap("published"), r.Remove(context.Background(), old), snap("removed"),
+				r.Protect(kept, "test"), snap("protected"), r.Unprotect(kept), snap("unprotected")); err != nil {
 				t.Fatal(err)
 			}
 			r.SetHook(nil)
-			durable := false
+			durable, fixed, free := false, false, false
 			for _, c := range cuts {
 				durable = durable || c.step == "publish: rename synced"
-				got := c.recover(t)
+				fixed = fixed || c.step == "protect: synced"
+				free = free || c.step == "unprotect: removed"
+				got, protected := c.recover(t)
+				if fixed && !free && !slices.Equal(protected, []string{kept.ID}) || c.step == "unprotected" && protected != nil {
+					t.Errorf("after a cut at %q %q are protected", c.step, protected)
+				}
 				if !slices.Contains(got, kept.ID) || durable && !slices.Contains(got, next.ID) {
 					t.Errorf("after a cut at %q: %q", c.step, got)
 				}
@@ -301,8 +307,8 @@ func TestPowerCut(t *testing.T) {
 					t.Errorf("removed, but listed: %q", got)
 				}
 			}
-			if len(cuts) < 15 || !durable {
-				t.Errorf("only %d cuts, durable: %v", len(cuts), durable)
+			if len(cuts) < 22 || !durable || !free {
+				t.Errorf("only %d cuts, durable: %v, unprotected: %v", len(cuts), durable, free)
 			}
 		})
 	}
@@ -312,8 +318,8 @@ func TestPowerCut(t *testing.T) {
 type cut struct{ step, image string }
 
 // recover mounts the disk, which replays the journal, and does what the next
-// start does. It returns what is listed.
-func (c cut) recover(t *testing.T) []string {
+// start does. It returns what is listed, and what of it is protected.
+func (c cut) recover(t *testing.T) (all, protected []string) {
 	t.Helper()
 	d := &disk{t, c.image, c.image + ".mnt"}
 	if err := os.Mkdir(d.root, 0o755); err != nil {
@@ -332,5 +338,5 @@ func (c cut) recover(t *testing.T) []string {
 			t.Error(err)
 		}
 	}()
-	return afterCrash(t, d.root, web)
+	return afterCrash(t, d.root, web), protectedIDs(t, d.root, web)
 }

@@ -102,6 +102,9 @@ type Backup struct {
 	Summary manifest.Summary
 	// Objects are the names in objects/ with the SHA-256 of each in hex.
 	Objects map[string]string
+	// Protected says whether [Repository.Remove] refuses the backup, as it was
+	// when the backup was listed.
+	Protected bool
 
 	repo *Repository
 }

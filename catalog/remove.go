@@ -14,7 +14,8 @@ import (
 // Remove deletes a backup. It needs the lock. Only Key and ID of b count, and
 // Dir when it is set: a folder other than that of Key and ID is an error that
 // matches ErrForeign. A damaged backup can be removed too. ErrInUse means that
-// a running backup has it as its reference.
+// a running backup has it as its reference, ErrProtected that Protect was
+// called for it.
 //
 // The backup first gets a name that is never listed, and then is deleted. When
 // the deletion ends early (the context, an error, death of the process), the
@@ -80,16 +81,16 @@ func (r *Repository) discard(claim *os.Root, b Backup) (trash string, err error)
 	}
 	old, err := openDir(claim, b.ID) // Refuses a symbolic link.
 	if errors.Is(err, fs.ErrNotExist) {
-		none := &NoBackupError{Key: b.Key, At: b.ID}
-		for _, b := range list {
-			none.Have = append(none.Have, b.ID)
-		}
-		return "", none
+		return "", &NoBackupError{Key: b.Key, At: b.ID, Have: ids(list)}
 	}
 	if err != nil {
 		return "", err
 	}
+	err = unprotected(old, b)
 	_ = old.Close()
+	if err != nil {
+		return "", err
+	}
 	if err := r.setLatest(claim, newest(list, b.ID)); err != nil {
 		return "", err
 	}
@@ -255,21 +256,7 @@ func sweepMeta(dir *os.Root) (removed []string, err error) {
 		return nil, err
 	}
 	defer meta.Close()
-	list, err := names(meta)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range list {
-		rest, temp := strings.CutPrefix(name, tempPrefix)
-		if !temp || !randomSuffix.MatchString(rest) {
-			continue
-		}
-		if err := remove(meta, name); err != nil {
-			return removed, err
-		}
-		removed = append(removed, filepath.Join(metaDir, name))
-	}
-	return removed, nil
+	return sweepTemps(meta, metaDir)
 }
 
 // sweepClaim removes the leftovers in one claim's folder.
@@ -288,6 +275,10 @@ func (r *Repository) sweepClaim(ctx context.Context, dir *os.Root, k Key) (remov
 	}
 	var faults []error
 	for _, name := range list {
+		if isID(name) {
+			temps, err := sweepBackup(claim, k, name)
+			removed, faults = append(removed, temps...), append(faults, err)
+		}
 		if !r.isLeftover(claim, k, name) {
 			continue
 		}

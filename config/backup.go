@@ -14,7 +14,8 @@ type Backup struct {
 	// fields: minute, hour, day of month, month, day of week. Commands that are
 	// run by hand ignore it.
 	Schedule string `toml:"schedule" example:"30 1 * * 1-5"`
-	// Timezone is the IANA name of the zone in which the schedule is meant.
+	// Timezone is the IANA name of the zone in which the schedule and the hours,
+	// days, weeks, months and years of the retention are meant.
 	Timezone string `toml:"timezone" example:"Europe/Amsterdam"`
 	// Parallel is how many runs work at the same time, 1 to 64. A run backs up
 	// one Gluster volume.
@@ -78,12 +79,19 @@ type Retention struct {
 	// Last is how many of the newest backups are kept whatever their age, 0 or
 	// more.
 	Last int `toml:"last" example:"5"`
+	// Hourly is for how many hours one backup is kept, 0 or more.
+	Hourly int `toml:"hourly" example:"24"`
 	// Daily is for how many days one backup is kept, 0 or more.
 	Daily int `toml:"daily" example:"14"`
 	// Weekly is for how many weeks one backup is kept, 0 or more.
 	Weekly int `toml:"weekly" example:"8"`
 	// Monthly is for how many months one backup is kept, 0 or more.
 	Monthly int `toml:"monthly" example:"12"`
+	// Yearly is for how many years one backup is kept, 0 or more.
+	Yearly int `toml:"yearly" example:"5"`
+	// Minimum is how many backups of a claim stay at least, where the rules keep
+	// fewer, 0 or more.
+	Minimum int `toml:"minimum" example:"2"`
 }
 
 func (t *Retention) setDefaults() {
@@ -91,19 +99,25 @@ func (t *Retention) setDefaults() {
 		Snapshots:       Duration(2 * day),
 		SafetySnapshots: Duration(2 * day),
 		Last:            3,
+		Hourly:          0,
 		Daily:           7,
 		Weekly:          4,
 		Monthly:         6,
+		Yearly:          0,
+		Minimum:         1,
 	}
 }
 
 func (t *Retention) validate(r *report) {
 	const most = 100000
 	r.between("retention.last", t.Last, 0, most)
+	r.between("retention.hourly", t.Hourly, 0, most)
 	r.between("retention.daily", t.Daily, 0, most)
 	r.between("retention.weekly", t.Weekly, 0, most)
 	r.between("retention.monthly", t.Monthly, 0, most)
-	if t.Last == 0 && t.Daily == 0 && t.Weekly == 0 && t.Monthly == 0 {
-		r.add("retention.last", "no backup would ever be kept: set last, daily, weekly or monthly above 0")
+	r.between("retention.yearly", t.Yearly, 0, most)
+	r.between("retention.minimum", t.Minimum, 0, most)
+	if t.Last == 0 && t.Hourly == 0 && t.Daily == 0 && t.Weekly == 0 && t.Monthly == 0 && t.Yearly == 0 {
+		r.add("retention.last", "no rule keeps a backup: set last, hourly, daily, weekly, monthly or yearly above 0")
 	}
 }

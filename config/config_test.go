@@ -62,7 +62,8 @@ func TestEveryKey(t *testing.T) {
 			Schedule: "30 1 * * 1-5", Timezone: "Europe/Amsterdam", Parallel: 4, Timeout: duration(t, "12h"), Retries: 0,
 		},
 		Retention: config.Retention{
-			Snapshots: duration(t, "36h"), SafetySnapshots: duration(t, "168h"), Last: 5, Daily: 14, Weekly: 8, Monthly: 12,
+			Snapshots: duration(t, "36h"), SafetySnapshots: duration(t, "168h"),
+			Last: 5, Hourly: 24, Daily: 14, Weekly: 8, Monthly: 12, Yearly: 5, Minimum: 2,
 		},
 		Destination: config.Destination{Path: "/backup disk"},
 		Copy:        config.Copy{BandwidthLimit: 50 << 20, Rsync: []string{"nice", "rsync"}},
