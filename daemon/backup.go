@@ -95,7 +95,7 @@ func (d *Daemon) copyVolume(ctx context.Context, r run, rel *releases) ([]Result
 		results = append(results, Result{Target: t, Backup: b, Err: err, Took: time.Since(start)})
 	}
 	if published && d.o.Keep.Backup > 0 {
-		frozen.keep()
+		frozen.keep(true)
 	}
 	return results, nil
 }
@@ -106,7 +106,7 @@ type frozen struct {
 	started  time.Time
 	volume   gluster.Volume
 	dir      string
-	keep     func()
+	keep     func(bool)
 }
 
 // freeze checks the volume, tidies our old snapshots of it, takes a new one and
@@ -190,6 +190,9 @@ func (d *Daemon) fill(ctx context.Context, s *catalog.Staging, t Target, f froze
 }
 
 func (d *Daemon) fillTree(ctx context.Context, s *catalog.Staging, t Target, f frozen, info *catalog.Info) error {
+	if err := refuseBlockhost(f.dir, t); err != nil {
+		return err
+	}
 	tree := copier.Tree{
 		Source: f.dir,
 		Dest:   s.Data(),
@@ -199,6 +202,8 @@ func (d *Daemon) fillTree(ctx context.Context, s *catalog.Staging, t Target, f f
 	}
 	if previous, ok := s.Previous(); ok && previous.Info.Kind == catalog.KindFile {
 		tree.Reference = previous.DataDir()
+		// The same size and time in another volume is not the same file.
+		tree.Checksum = tree.Checksum || previous.Info.Volume != t.Volume
 	}
 	res, err := d.o.Engine.Copy(ctx, tree)
 	info.Copied = catalog.CopyStats{
@@ -245,6 +250,29 @@ func (d *Daemon) fillImage(ctx context.Context, s *catalog.Staging, t Target, f 
 	info.Block = &catalog.BlockInfo{Name: t.Image, GBID: img.GBID, Size: img.Size, Data: res.Data, HostingVolume: t.Volume}
 	info.Copied = catalog.CopyStats{Files: 1, Bytes: img.Size, FilesTransferred: 1, BytesTransferred: res.Written, Cloned: cloned}
 	return map[string]string{img.Path: res.SHA256}, target.Close()
+}
+
+// BlockhostError says that a volume is listed as files but holds block images,
+// which are not to be copied and restored as files.
+type BlockhostError struct{ Target Target }
+
+// Error names the claim and the volume.
+func (e *BlockhostError) Error() string {
+	return fmt.Sprintf("%s: volume %s holds block images", e.Target, e.Target.Volume)
+}
+
+// Remedy says how to list it.
+func (e *BlockhostError) Remedy() string {
+	return "list each image under [[volumes]] with the key image"
+}
+
+// refuseBlockhost refuses a mounted volume with gluster-block's layout.
+func refuseBlockhost(dir string, t Target) error {
+	_, err := os.Lstat(filepath.Join(dir, blockstore.MetaDir, "meta.lock"))
+	if err == nil {
+		return &BlockhostError{t}
+	}
+	return nil
 }
 
 // writeJournal copies the image's journal to data/block-meta/<name>.

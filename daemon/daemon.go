@@ -94,6 +94,9 @@ func New(o Options) (*Daemon, error) {
 	return &Daemon{o: o, log: o.Logger}, nil
 }
 
+// ErrInvalid means that a request cannot be meant as it was made.
+var ErrInvalid = errors.New("invalid request")
+
 // Phase is a step of a run, for progress and logs.
 type Phase string
 

@@ -130,7 +130,8 @@ func TestExpired(t *testing.T) {
 		"safety needs no backup":        {23 * time.Hour, forSafety, false, keep, false},
 		"safety is over":                {24 * time.Hour, forSafety, false, keep, true},
 		"nothing is kept":               {0, forBackup, true, SnapshotRetention{}, true},
-		"no safety snapshot is kept":    {0, forSafety, false, SnapshotRetention{}, true},
+		"of a restore that failed":      {time.Hour - time.Second, forSafety, false, SnapshotRetention{}, false},
+		"no safety snapshot is kept":    {time.Hour, forSafety, false, SnapshotRetention{}, true},
 		"from the future, clock is off": {-time.Hour, forBackup, true, keep, false},
 	}
 	for name, tt := range tests {

@@ -32,6 +32,25 @@ func (e *PoolFullError) Error() string {
 		e.Volume, e.Pool.VG, e.Pool.Name, e.Pool.Host, e.Percent, e.What, e.Limit)
 }
 
+// PoolHealthError says that LVM reports a thin pool as broken.
+type PoolHealthError struct {
+	Volume string
+	Pool   gluster.Pool
+}
+
+// Error names the volume, the pool and LVM's own word.
+func (e *PoolHealthError) Error() string {
+	return fmt.Sprintf("volume %s: thin pool %s/%s on %s is not healthy: %s", e.Volume, e.Pool.VG, e.Pool.Name, e.Pool.Host, e.Pool.Health)
+}
+
+// Is makes the error one of ErrNotCovered.
+func (e *PoolHealthError) Is(target error) bool { return target == ErrNotCovered }
+
+// Remedy says where to begin.
+func (e *PoolHealthError) Remedy() string {
+	return fmt.Sprintf("see lvs -a -o +lv_health_status %s on %s; a pool out of space needs lvextend, one with damaged metadata lvconvert --repair", e.Pool.VG, e.Pool.Host)
+}
+
 // Is makes the error one of ErrNotCovered.
 func (e *PoolFullError) Is(target error) bool { return target == ErrNotCovered }
 
@@ -139,6 +158,9 @@ func subvolumes(v gluster.Volume) int {
 // poolsBelow is the rule for thin pool levels.
 func poolsBelow(volume string, pools []gluster.Pool, l Limits) error {
 	for _, p := range pools {
+		if p.Health != "" {
+			return &PoolHealthError{volume, p}
+		}
 		if p.Data >= l.PoolData {
 			return &PoolFullError{volume, p, "data", p.Data, l.PoolData}
 		}

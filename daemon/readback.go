@@ -39,13 +39,14 @@ func (e *TreeError) Remedy() string {
 var errStop = errors.New("stop")
 
 // compareTree reads dir back and compares it with the backup's manifest, below
-// q.Path. It returns the number of entries that were found equal.
+// q.Path. It returns the number of
+// entries that were read.
 func (d *Daemon) compareTree(ctx context.Context, b catalog.Backup, dir string, q RestoreRequest) (int64, error) {
 	scan := manifest.ScanOptions{Hash: true, Sub: q.Path, Progress: d.counted(PhaseReadBack, q.Key)}
-	var compared int64
+	var read int64
 	got := func(yield func(manifest.Entry, error) bool) {
 		err := manifest.Scan(ctx, dir, scan, func(e manifest.Entry) error {
-			compared++
+			read++
 			if !yield(e, nil) {
 				return errStop
 			}
@@ -66,5 +67,5 @@ func (d *Daemon) compareTree(ctx context.Context, b catalog.Backup, dir string, 
 	if err == nil && found.Total > 0 {
 		err = found
 	}
-	return compared, err
+	return read, err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/heketi"
@@ -71,12 +73,20 @@ func (c *Cluster) Image(ctx context.Context, name string) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	for _, claim := range list {
-		if claim.Kind == kube.Block && claim.BlockName == name {
-			return c.resolve(ctx, claim)
-		}
+	list = slices.DeleteFunc(list, func(claim kube.Claim) bool {
+		return claim.Kind != kube.Block || claim.BlockName != name
+	})
+	switch len(list) {
+	case 0:
+	case 1:
+		return c.resolve(ctx, list[0])
+	default:
+		return Target{}, &AmbiguousError{Image: name, Claims: list}
 	}
 	b, err := c.volumes.FindBlockVolume(ctx, name)
+	if errors.Is(err, heketi.ErrNotFound) {
+		return Target{}, &NoImageError{Name: name, Err: err}
+	}
 	if err != nil {
 		return Target{}, err
 	}
@@ -166,6 +176,47 @@ func wholeServer(err error) bool {
 		}
 	}
 	return false
+}
+
+// NoImageError says that neither Kubernetes nor Heketi knows an image.
+type NoImageError struct {
+	Name string
+	Err  error
+}
+
+// Error names the image.
+func (e *NoImageError) Error() string { return fmt.Sprintf("image %s: %v", e.Name, e.Err) }
+
+// Is makes the error one of ErrUnknownClaim.
+func (e *NoImageError) Is(target error) bool { return target == ErrUnknownClaim }
+
+// Unwrap returns Heketi's answer.
+func (e *NoImageError) Unwrap() error { return e.Err }
+
+// Remedy says how to see what there is, and how to get at the data all the same.
+func (e *NoImageError) Remedy() string {
+	return "glusterbackupd list shows the images that have backups; one that no longer exists is restored to a file with --to"
+}
+
+// AmbiguousError says that the images of several claims have one name: names
+// are only unique on one hosting volume.
+type AmbiguousError struct {
+	Image  string
+	Claims []kube.Claim
+}
+
+// Error names the claims.
+func (e *AmbiguousError) Error() string {
+	var claims []string
+	for _, c := range e.Claims {
+		claims = append(claims, c.Namespace+"/"+c.Name)
+	}
+	return fmt.Sprintf("image %s is the name of images of claims %s", e.Image, strings.Join(claims, " and "))
+}
+
+// Remedy says how to name one of them.
+func (e *AmbiguousError) Remedy() string {
+	return "use glusterbackupd restore NAMESPACE/CLAIM, which restores that claim's image"
 }
 
 // UncoveredError says why an existing claim cannot be backed up or restored.

@@ -18,6 +18,9 @@ import (
 type BlockRequest struct {
 	// Image is the block volume's name, as in blockvol_<id>.
 	Image string
+	// Key, when set, is the claim that the image must belong to, and whose
+	// backups are meant.
+	Key catalog.Key
 	// At selects the backup as catalog.Find does; empty means the latest.
 	At string
 	// To is a file to write instead of the image; it must not exist.
@@ -35,63 +38,76 @@ type BlockRequest struct {
 // it dies while writing, the image is half old, half new, and nobody has it
 // open: run it again, or take the old state from the safety snapshot.
 func (d *Daemon) RestoreBlock(ctx context.Context, q BlockRequest) (done Restored, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, d.o.Timeout,
-		fmt.Errorf("image %s: restore took longer than [backup] timeout %s", q.Image, d.o.Timeout))
-	defer cancel()
 	start := time.Now()
 	defer func() { done.Took = time.Since(start) }()
 	if err := blockstore.ValidName(q.Image); err != nil {
 		return done, err
 	}
-	if q.To == "" {
-		return d.restoreImage(ctx, q)
+	if q.To != "" {
+		err = d.restoreImageToFile(ctx, q, &done)
+	} else {
+		err = d.restoreImage(ctx, q, &done)
 	}
-	b, err := d.verifiedImage(ctx, q)
-	if err != nil {
-		return done, err
-	}
-	return d.restoreImageToFile(ctx, q, b)
+	return done, err
 }
 
-// verifiedImage finds the backup of the image and reads it once to the end.
-func (d *Daemon) verifiedImage(ctx context.Context, q BlockRequest) (catalog.Backup, error) {
-	b, err := d.o.Catalog.FindImage(q.Image, q.At)
-	if err != nil {
-		return b, err
+// imageBackup finds the backup of the image. The GBID, where it is known, keeps
+// backups of another image of the same name out.
+func (d *Daemon) imageBackup(q BlockRequest, gbid string) (catalog.Backup, error) {
+	if q.Key == (catalog.Key{}) {
+		return d.o.Catalog.FindImage(q.Image, gbid, q.At)
 	}
-	d.phase(PhaseVerify, b.Key, "")
-	return b, b.Verify(ctx, "", d.counted(PhaseVerify, b.Key))
+	b, err := d.o.Catalog.Find(q.Key, q.At)
+	if err == nil && (b.Info.Block == nil || b.Info.Block.Name != q.Image) {
+		err = fmt.Errorf("claim %s: backup %s is not of image %s: %w", q.Key, b.ID, q.Image, catalog.ErrNoBackup)
+	}
+	return b, err
 }
 
 func openBackup(b catalog.Backup) (*copier.ImageFile, error) {
 	return copier.OpenImage(filepath.Join(b.DataDir(), blockstore.StoreDir, b.Info.Block.GBID))
 }
 
-// restoreImage restores into the live image.
-func (d *Daemon) restoreImage(ctx context.Context, q BlockRequest) (done Restored, err error) {
+// restoreImage restores into the live image. What is cheap to find out is asked
+// before the backup is read.
+func (d *Daemon) restoreImage(ctx context.Context, q BlockRequest, done *Restored) error {
 	t, err := d.o.Resolver.Image(ctx, q.Image)
 	if err != nil {
-		return done, err
+		return err
 	}
-	b, err := d.verifiedImage(ctx, q)
+	if q.Key != (catalog.Key{}) && q.Key != t.Key {
+		return &DisagreeError{PV: q.Image, Kubernetes: t.String(), Heketi: "the image of claim " + q.Key.String()}
+	}
+	b, err := d.imageBackup(q, t.GBID)
 	if err != nil {
-		return done, err
+		return err
 	}
 	g, err := d.o.Gluster(t.Hosts)
 	if err != nil {
-		return done, err
+		return err
 	}
 	done.Plan = Plan{
 		Backup: b, Target: t.String(), Volume: t.Volume, Safety: true,
-		Files: 1, Bytes: b.Info.Block.Size,
+		Files: 1, Bytes: b.Info.Block.Size, bytes: b.Info.Block.Data,
 	}
 	if err := d.checkImage(ctx, g, t, &done.Plan); err != nil {
-		return done, err
+		return err
 	}
+	if err := d.verify(ctx, b, ""); err != nil {
+		return err
+	}
+	planned := time.Now()
 	if err := q.Confirm.ask(done.Plan); err != nil || q.DryRun {
-		return done, err
+		return err
 	}
-	return d.overwriteImage(ctx, g, t, done)
+	ctx, cancel := d.bounded(ctx, "restore of image "+q.Image)
+	defer cancel()
+	if err := d.recheck(ctx, g, done.Plan, planned); err != nil {
+		return err
+	}
+	return d.guarded(ctx, g, done, func(rel *releases, began func()) error {
+		return d.overwriteImage(ctx, t, done, rel, began)
+	})
 }
 
 // checkImage refuses everything that would make a restore into the live image
@@ -109,7 +125,7 @@ func (d *Daemon) checkImage(ctx context.Context, g Gluster, t Target, p *Plan) (
 	}
 	rel := &releases{log: d.log}
 	defer func() { err = errors.Join(err, rel.run(ctx)) }()
-	dir, err := d.mountLive(ctx, t, gluster.MountOptions{ReadOnly: true, DirectIO: true}, rel)
+	dir, err := d.mountLive(ctx, t, "plan", gluster.MountOptions{ReadOnly: true, DirectIO: true}, rel)
 	if err != nil {
 		return err
 	}
@@ -120,46 +136,42 @@ func (d *Daemon) checkImage(ctx context.Context, g Gluster, t Target, p *Plan) (
 	if err := d.refuseSessions(ctx, t, img); err != nil {
 		return err
 	}
-	p.Needed, p.Room, err = room(v, pools, p.Backup.Info.Block.Data, d.o.Limits)
+	p.Needed, p.Room, err = room(v, pools, p.bytes, d.o.Limits)
 	return err
 }
 
-// overwriteImage takes the safety snapshot, writes the image in place, puts a
-// missing journal entry back, and reads the image back through another mount.
-func (d *Daemon) overwriteImage(ctx context.Context, g Gluster, t Target, done Restored) (_ Restored, err error) {
-	rel := &releases{log: d.log}
-	defer func() { err = errors.Join(err, rel.run(ctx)) }()
+// overwriteImage writes the image in place, puts a missing journal entry back,
+// and reads the image back through another mount.
+func (d *Daemon) overwriteImage(ctx context.Context, t Target, done *Restored, rel *releases, began func()) error {
 	source, err := openBackup(done.Plan.Backup)
 	if err != nil {
-		return done, err
+		return err
 	}
 	defer source.Close()
-	if done.SafetySnapshot, err = d.safety(ctx, g, t.Volume, rel); err != nil {
-		return done, err
-	}
-	dir, err := d.mountLive(ctx, t, gluster.MountOptions{DirectIO: true}, rel)
+	dir, err := d.mountLive(ctx, t, "volume", gluster.MountOptions{DirectIO: true}, rel)
 	if err != nil {
-		return done, err
+		return err
 	}
 	l, err := d.liveImage(dir, t, done.Plan.Backup)
 	if err != nil {
-		return done, err
+		return err
 	}
-	if err := d.writeLive(ctx, t, l, dir, source, &done); err != nil {
-		return done, err
-	}
-	return done, d.readBackLive(ctx, t, l, source, &done, rel)
-}
-
-// writeLive is the part that changes the tenant's image. The users are checked
-// once more right before the first write.
-func (d *Daemon) writeLive(ctx context.Context, t Target, l live, dir string, source *copier.ImageFile, done *Restored) error {
+	// Once more, right before the first write.
 	if err := d.refuseInUse(ctx, t); err != nil {
 		return err
 	}
 	if err := d.refuseSessions(ctx, t, l); err != nil {
 		return err
 	}
+	began()
+	if err := d.writeLive(ctx, t, l, dir, source, done); err != nil {
+		return err
+	}
+	return d.readBackLive(ctx, t, l, source, done, rel)
+}
+
+// writeLive is the part that changes the tenant's image.
+func (d *Daemon) writeLive(ctx context.Context, t Target, l live, dir string, source *copier.ImageFile, done *Restored) error {
 	store := blockstore.Open(dir)
 	target, err := store.OpenImage(l.image, blockstore.ReadWrite)
 	if err != nil {
@@ -183,7 +195,7 @@ func (d *Daemon) writeLive(ctx context.Context, t Target, l live, dir string, so
 // readBackLive compares the live image with the backup through a fresh mount
 // without page cache, and makes sure that nobody logged in meanwhile.
 func (d *Daemon) readBackLive(ctx context.Context, t Target, l live, source *copier.ImageFile, done *Restored, rel *releases) error {
-	dir, err := d.mountLive(ctx, t, gluster.MountOptions{ReadOnly: true, DirectIO: true}, rel)
+	dir, err := d.mountLive(ctx, t, "view", gluster.MountOptions{ReadOnly: true, DirectIO: true}, rel)
 	if err != nil {
 		return err
 	}
@@ -196,7 +208,7 @@ func (d *Daemon) readBackLive(ctx context.Context, t Target, l live, source *cop
 		return fmt.Errorf("image %s: %w", t.Image, err)
 	}
 	if err := d.refuseSessions(ctx, t, l); err != nil {
-		return fmt.Errorf("an initiator logged in while the image was restored: log it out, check its file system, and restore again: %w", err)
+		return fmt.Errorf("after the restore: %w", err)
 	}
 	return nil
 }

@@ -33,10 +33,15 @@ func (e *NoRoomError) Remedy() string {
 // room says whether the volume's thin pools can take that many bytes: needed is
 // what one pool gets, least the room of the fullest one. With the safety
 // snapshot in place every block that is written needs new pool space, whether
-// or not it was allocated before, so the bytes to write are the bound. Each
-// distribute subvolume takes its share; a replicated brick takes all of it.
+// or not it was allocated before, so the bytes to write are what it takes, but
+// for the rounding up to the pool's chunks, for which the space above the limit
+// is there. A sharded volume spreads them evenly over its distribute
+// subvolumes; elsewhere one large file may lie on one brick.
 func room(v gluster.Volume, pools []gluster.Pool, bytes int64, l Limits) (needed, least int64, err error) {
-	needed, least = bytes/int64(subvolumes(v)), -1
+	needed, least = bytes, -1
+	if sharded(v) {
+		needed /= int64(subvolumes(v))
+	}
 	for _, pool := range pools {
 		free := int64((l.PoolData - pool.Data) / 100 * float64(pool.Size))
 		if least < 0 || free < least {

@@ -10,14 +10,20 @@ import (
 	"github.com/glusterbackupd/glusterbackupd/gluster"
 )
 
-// Snapshots of ours are named gb-<volume>-<UTC time> and carry the repository's
-// id and their purpose in the description. Only the description makes one ours:
-// a name alone could be somebody else's.
+// Snapshots of ours are named gb-<volume>-<UTC time>-<begin of the repository's
+// id>, so that two BackupDisks that back up the same volume in the same second
+// do not meet, and carry the whole id and their purpose in the description. Only
+// the description makes one ours: a name alone could be somebody else's.
 const (
 	snapshotPrefix    = "gb-"
 	snapshotTime      = "20060102T150405Z"
+	idLength          = 8
 	descriptionFormat = "glusterbackupd repository=%s purpose=%s"
 )
+
+// safetyGrace is how long a safety snapshot stays at least when its restore
+// failed, whatever the retention says.
+const safetyGrace = time.Hour
 
 // purpose is why a snapshot was taken. It decides how long it stays.
 type purpose string
@@ -28,8 +34,9 @@ const (
 )
 
 // snapshotName returns the name of a snapshot of volume at that time.
-func snapshotName(volume string, at time.Time) string {
-	return snapshotPrefix + volume + "-" + at.UTC().Format(snapshotTime)
+func (d *Daemon) snapshotName(volume string, at time.Time) string {
+	id := d.o.Catalog.ID()
+	return snapshotPrefix + volume + "-" + at.UTC().Format(snapshotTime) + "-" + id[:min(len(id), idLength)]
 }
 
 // ownPurpose returns the purpose of a snapshot that this repository took, or
@@ -49,10 +56,10 @@ func (d *Daemon) description(p purpose) string {
 
 // take creates a snapshot, not yet active. Its deletion is registered before the
 // creation is even tried: a creation that timed out may have worked, and
-// deleting a snapshot that does not exist is no error. keep cancels that
-// deletion; the snapshot then stays until its retention is over.
-func (d *Daemon) take(ctx context.Context, g Snapshots, volume string, p purpose, rel *releases) (s gluster.Snapshot, keep func(), err error) {
-	name := snapshotName(volume, time.Now())
+// deleting a snapshot that does not exist is no error. keep says whether the
+// snapshot shall stay after that, until its retention is over.
+func (d *Daemon) take(ctx context.Context, g Snapshots, volume string, p purpose, rel *releases) (s gluster.Snapshot, keep func(bool), err error) {
+	name := d.snapshotName(volume, time.Now())
 	kept := false
 	rel.add("delete snapshot "+name, func(ctx context.Context) error {
 		if kept {
@@ -62,21 +69,44 @@ func (d *Daemon) take(ctx context.Context, g Snapshots, volume string, p purpose
 	})
 	err = retry(ctx, d.o.Retries, func() error {
 		s, err = g.CreateSnapshot(ctx, gluster.SnapshotRequest{Name: name, Volume: volume, Description: d.description(p)})
+		if errors.Is(err, gluster.ErrSnapshotExists) {
+			// An attempt that timed out has worked after all.
+			s, err = d.own(ctx, g, volume, name, err)
+		}
 		return err
 	})
 	if err != nil {
 		return s, nil, err
 	}
 	d.log.Info("snapshot taken", "volume", volume, "snapshot", name, "purpose", string(p))
-	return s, func() { kept = true }, nil
+	return s, func(k bool) { kept = k }, nil
+}
+
+// own returns the snapshot of that name if it is ours, else the error otherwise.
+func (d *Daemon) own(ctx context.Context, g Snapshots, volume, name string, otherwise error) (gluster.Snapshot, error) {
+	list, err := g.Snapshots(ctx, volume)
+	if err != nil {
+		return gluster.Snapshot{}, err
+	}
+	for _, s := range list {
+		if _, ours := d.ownPurpose(s); ours && s.Name == name {
+			return s, nil
+		}
+	}
+	return gluster.Snapshot{}, otherwise
 }
 
 // expire deletes our snapshots of volume that should not exist: those older
 // than their retention, and those of runs that died before they published. The
 // caller holds the catalog's lock and has no run on the volume, so that a
-// snapshot for a backup that no backup names is a leftover.
+// snapshot for a backup that no backup names is a leftover. One that cannot be
+// deleted now is left to the next run, with a warning.
 func (d *Daemon) expire(ctx context.Context, g Snapshots, volume string, now time.Time) error {
-	list, err := g.Snapshots(ctx, volume)
+	var list []gluster.Snapshot
+	err := retry(ctx, d.o.Retries, func() (err error) {
+		list, err = g.Snapshots(ctx, volume)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -84,19 +114,19 @@ func (d *Daemon) expire(ctx context.Context, g Snapshots, volume string, now tim
 	if err != nil {
 		return err
 	}
-	var errs []error
 	for _, s := range list {
 		p, ours := d.ownPurpose(s)
-		if !ours || !expired(s, p, published[s.Name], d.o.Keep, now) {
+		if !ours || !expired(s, p, published(s.Name), d.o.Keep, now) {
 			continue
 		}
-		if err := g.DeleteSnapshot(ctx, s.Name); err != nil {
-			errs = append(errs, err)
+		err := retry(ctx, d.o.Retries, func() error { return g.DeleteSnapshot(ctx, s.Name) })
+		if err != nil {
+			d.log.Warn("snapshot is due but was not deleted", "volume", volume, "snapshot", s.Name, "error", err)
 			continue
 		}
 		d.log.Info("snapshot deleted", "volume", volume, "snapshot", s.Name, "purpose", string(p))
 	}
-	return errors.Join(errs...)
+	return ctx.Err()
 }
 
 // expired is the snapshot retention: published says whether a backup was made
@@ -104,19 +134,28 @@ func (d *Daemon) expire(ctx context.Context, g Snapshots, volume string, now tim
 func expired(s gluster.Snapshot, p purpose, published bool, keep SnapshotRetention, now time.Time) bool {
 	age := now.Sub(s.Created)
 	if p == forSafety {
-		return age >= keep.Safety
+		return age >= max(keep.Safety, safetyGrace)
 	}
 	return !published || age >= keep.Backup
 }
 
-// publishedSnapshots returns the names of the snapshots that backups since the
-// given time were made from.
-func (d *Daemon) publishedSnapshots(since time.Time) (map[string]bool, error) {
-	names := map[string]bool{}
+// publishedSnapshots returns whether a backup since the given time was made from
+// a snapshot. While a backup on the BackupDisk is damaged it answers yes for
+// all: the snapshot may be the last good copy of what the damaged one held.
+func (d *Daemon) publishedSnapshots(since time.Time) (func(name string) bool, error) {
+	problems, err := d.o.Catalog.Problems()
+	if err != nil {
+		return nil, err
+	}
+	if len(problems) > 0 {
+		d.log.Warn("damaged backups on the BackupDisk: no snapshot is taken for a leftover; see glusterbackupd check", "problems", len(problems))
+		return func(string) bool { return true }, nil
+	}
 	keys, err := d.o.Catalog.Keys()
 	if err != nil {
 		return nil, err
 	}
+	names := map[string]bool{}
 	for _, k := range keys {
 		backups, err := d.o.Catalog.Backups(k)
 		if err != nil {
@@ -128,7 +167,7 @@ func (d *Daemon) publishedSnapshots(since time.Time) (map[string]bool, error) {
 			}
 		}
 	}
-	return names, nil
+	return func(name string) bool { return names[name] }, nil
 }
 
 // Tidy removes what a run that died left behind: half-written backups on the
