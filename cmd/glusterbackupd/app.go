@@ -3,8 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,16 +51,34 @@ func openApp(g *globals, observe func(daemon.Event)) (*app, error) {
 		return nil, err
 	}
 	a := &app{cfg: c, log: g.logger(c.Log)}
-	if a.catalog, err = catalog.Open(c.Destination.Path, catalog.Options{Logger: a.log}); err != nil {
+	if err := a.openDisk(); err != nil {
 		return nil, err
 	}
 	if err := a.connect(); err != nil {
 		return nil, err
 	}
-	if a.daemon, err = a.newDaemon(observe); err != nil {
+	a.daemon, err = a.newDaemon(observe)
+	return a, err
+}
+
+// openLocal is openApp for what needs the BackupDisk only. The daemon that it
+// builds can reach no cluster.
+func openLocal(g *globals, observe func(daemon.Event)) (*app, error) {
+	c, err := g.parse()
+	if err != nil {
 		return nil, err
 	}
-	return a, nil
+	a := &app{cfg: c, log: g.logger(c.Log), local: runner.NewLocal(runner.LocalOptions{})}
+	if err := a.openDisk(); err != nil {
+		return nil, err
+	}
+	a.daemon, err = a.newDaemon(observe)
+	return a, err
+}
+
+func (a *app) openDisk() (err error) {
+	a.catalog, err = catalog.Open(a.cfg.Destination.Path, catalog.Options{Logger: a.log})
+	return err
 }
 
 // connect builds the clients; none of them dials yet.
@@ -133,12 +155,52 @@ func (a *app) resolver() daemon.Resolver {
 	return daemon.NewStatic(targets)
 }
 
-// connectTo returns the commander of a Gluster host.
+// connectTo returns the commander of a Gluster host. Without ssh only this host
+// can be asked: what another one would have said must never be guessed.
 func (a *app) connectTo(host string) daemon.Commander {
-	if a.ssh == nil {
+	switch {
+	case a.ssh != nil:
+		return a.ssh.Host(host)
+	case isThisHost(host):
 		return a.local
 	}
-	return a.ssh.Host(host)
+	return unreachable{host}
+}
+
+// unreachable is a host that the transport local cannot ask.
+type unreachable struct{ host string }
+
+func (u unreachable) Name() string { return u.host }
+
+func (u unreachable) Run(context.Context, ...string) ([]byte, error) {
+	return nil, remedied{
+		fmt.Errorf("host %s is not this host, and [gluster] transport local reaches no other", u.host),
+		"use [gluster] transport = \"ssh\"",
+	}
+}
+
+// lookupTimeout bounds the look-up of a host's addresses.
+const lookupTimeout = 5 * time.Second
+
+// isThisHost says whether a name or address of a Gluster host is ours.
+func isThisHost(host string) bool {
+	if name, err := os.Hostname(); err == nil && strings.EqualFold(name, host) {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return false
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(own, func(a net.Addr) bool {
+		ip, _, err := net.ParseCIDR(a.String())
+		return err == nil && slices.Contains(addresses, ip.String())
+	})
 }
 
 // glusterAt returns the client for the cluster of these hosts.
@@ -168,12 +230,15 @@ func (a *app) glusterAt(hosts []string) (daemon.Gluster, error) {
 }
 
 // own takes the BackupDisk's lock for this command and tidies what a command
-// that died left behind.
+// that died left behind. That something cannot be tidied stops nothing.
 func (a *app) own(ctx context.Context, command string) (err error) {
 	if a.lock, err = a.catalog.Lock(command); err != nil {
 		return err
 	}
-	return a.daemon.Tidy(ctx)
+	if err := a.daemon.Tidy(ctx); err != nil {
+		a.log.WarnContext(ctx, "leftovers of a command that died could not be removed", "error", err)
+	}
+	return ctx.Err()
 }
 
 // close gives back lock and connections.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -29,15 +30,43 @@ to the previous backup.
 			if o.all == (len(names) > 0) {
 				return usagef("name claims as NAMESPACE/CLAIM, or use --all")
 			}
-			return runBackup(cmd.Context(), g, names)
+			keys, err := parseKeys(names)
+			if err != nil {
+				return err
+			}
+			return runBackup(cmd.Context(), g, keys)
 		},
 	}
 	cmd.Flags().BoolVar(&o.all, "all", false, "all claims on Gluster")
 	return cmd
 }
 
+// parseKey reads the name of a claim from the command line.
+func parseKey(name string) (catalog.Key, error) {
+	key, err := catalog.ParseKey(name)
+	if err != nil {
+		return key, usagef("%v", err)
+	}
+	return key, nil
+}
+
+// parseKeys reads names of claims; one that is named twice counts once.
+func parseKeys(names []string) ([]catalog.Key, error) {
+	var keys []catalog.Key
+	for _, name := range names {
+		key, err := parseKey(name)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
+}
+
 // runBackup backs up the named claims, or all when none is named.
-func runBackup(ctx context.Context, g *globals, names []string) (err error) {
+func runBackup(ctx context.Context, g *globals, keys []catalog.Key) (err error) {
 	p := newProgress(g.err)
 	a, err := openApp(g, p.observe)
 	if err != nil {
@@ -47,7 +76,7 @@ func runBackup(ctx context.Context, g *globals, names []string) (err error) {
 	if err := a.own(ctx, "backup"); err != nil {
 		return err
 	}
-	targets, failed, err := a.targets(ctx, names)
+	targets, failed, err := a.targets(ctx, keys)
 	if err != nil {
 		return err
 	}
@@ -59,8 +88,8 @@ func runBackup(ctx context.Context, g *globals, names []string) (err error) {
 // targets resolves the named claims, or all when none is named. A named claim
 // that cannot be used becomes a failed result when others can; alone it is an
 // error.
-func (a *app) targets(ctx context.Context, names []string) ([]daemon.Target, []daemon.Result, error) {
-	if len(names) == 0 {
+func (a *app) targets(ctx context.Context, keys []catalog.Key) ([]daemon.Target, []daemon.Result, error) {
+	if len(keys) == 0 {
 		targets, uncovered, err := a.resolver().Targets(ctx)
 		var failed []daemon.Result
 		for _, u := range uncovered {
@@ -75,13 +104,9 @@ func (a *app) targets(ctx context.Context, names []string) ([]daemon.Target, []d
 	}
 	var targets []daemon.Target
 	var failed []daemon.Result
-	for _, name := range names {
-		key, err := catalog.ParseKey(name)
-		if err != nil {
-			return nil, nil, err
-		}
+	for _, key := range keys {
 		t, err := a.resolver().Target(ctx, key.Namespace, key.Claim)
-		if err != nil && len(names) == 1 {
+		if err != nil && len(keys) == 1 {
 			return nil, nil, err
 		}
 		if err != nil {
@@ -101,8 +126,7 @@ type resultOutput struct {
 	Remedy string        `json:"remedy,omitempty"`
 }
 
-// printResults prints what became of each claim. The error is the only claim's
-// own, or errPartly.
+// printResults prints what became of each claim. The error is as joined says.
 func (g *globals) printResults(results []daemon.Result) error {
 	if err := g.printResultList(results); err != nil {
 		return err
@@ -113,19 +137,15 @@ func (g *globals) printResults(results []daemon.Result) error {
 			failed = append(failed, r.Err)
 		}
 	}
-	switch {
-	case len(failed) == 0:
-		return nil
-	case len(failed) == len(results) && len(failed) == 1:
-		return failed[0]
+	return g.joined(failed, len(results))
+}
+
+// verdict is the last column for a claim that has a backup.
+func verdict(r daemon.Result) string {
+	if r.Err != nil {
+		return "done, but not tidy"
 	}
-	for _, err := range failed {
-		report(g.err, err)
-	}
-	if len(failed) == len(results) {
-		return fmt.Errorf("all %d claims failed", len(failed))
-	}
-	return fmt.Errorf("%d of %d: %w", len(failed), len(results), errPartly)
+	return "done"
 }
 
 func (g *globals) printResultList(results []daemon.Result) error {
@@ -151,7 +171,7 @@ func (g *globals) printResultList(results []daemon.Result) error {
 			continue
 		}
 		o := outputOf(r.Backup)
-		t.row(o.Claim, o.ID, fmt.Sprint(o.Files), size(o.Bytes), size(o.Transferred), took(r.Took), "done")
+		t.row(o.Claim, o.ID, fmt.Sprint(o.Files), size(o.Bytes), size(o.Transferred), took(r.Took), verdict(r))
 	}
 	return t.flush()
 }

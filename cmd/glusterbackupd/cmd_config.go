@@ -7,7 +7,11 @@ import (
 )
 
 func newConfigCommand(g *globals) *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Check or show the configuration"}
+	cmd := &cobra.Command{
+		Use: "config", Short: "Check or show the configuration",
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	cmd.AddCommand(
 		&cobra.Command{
 			Use:   "check",

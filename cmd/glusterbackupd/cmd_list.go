@@ -19,7 +19,7 @@ func newListCommand(g *globals) *cobra.Command {
 
 // runList needs nothing but the BackupDisk: it works when the cluster is lost.
 func runList(g *globals, names []string) error {
-	c, err := g.load()
+	c, err := g.parse()
 	if err != nil {
 		return err
 	}
@@ -42,16 +42,29 @@ func runList(g *globals, names []string) error {
 		}
 	}
 	if len(names) > 0 && len(list) == 0 {
-		return &catalog.NoBackupError{Key: keys[0]}
+		_, err := r.Find(keys[0], "")
+		return err
 	}
-	return g.printBackups(list)
+	if err := g.printBackups(list); err != nil {
+		return err
+	}
+	return g.warnOfProblems(r)
+}
+
+// warnOfProblems names the damaged backups, which are not listed.
+func (g *globals) warnOfProblems(r *catalog.Repository) error {
+	problems, err := r.Problems()
+	for _, p := range problems {
+		fmt.Fprintf(g.err, "warning: not listed: %s: %v\n", p.Path, p.Err)
+	}
+	return err
 }
 
 func listKeys(r *catalog.Repository, names []string) ([]catalog.Key, error) {
 	if len(names) == 0 {
 		return r.Keys()
 	}
-	k, err := catalog.ParseKey(names[0])
+	k, err := parseKey(names[0])
 	return []catalog.Key{k}, err
 }
 

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/daemon"
 )
 
@@ -38,51 +37,66 @@ A block claim is restored as restore-block does.
 		Example: "  glusterbackupd restore media/photos --at 20181202 --path 2018/album\n  glusterbackupd restore media/photos --to /tmp/photos",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, names []string) error {
+			if cmd.Flags().Changed("path") && o.path == "" {
+				return usagef("--path is empty: leave it out to restore the whole claim")
+			}
 			return runRestore(cmd.Context(), g, names[0], o)
 		},
 	}
-	o.addFlags(cmd, "restore into this folder instead of the claim's volume")
+	o.addFlags(cmd, "restore into this new or empty folder instead of the claim's volume")
 	cmd.Flags().StringVar(&o.path, "path", "", "only this file or folder, relative to the claim's root")
 	cmd.Flags().BoolVar(&o.delete, "delete", false, "remove files that are not in the backup")
 	return cmd
 }
 
 func runRestore(ctx context.Context, g *globals, name string, o restoreOptions) error {
-	key, err := catalog.ParseKey(name)
+	key, err := parseKey(name)
 	if err != nil {
 		return err
 	}
+	confirm := g.confirm(ctx, o.restoreFlags)
 	return withRestore(ctx, g, "restore", o.restoreFlags, func(a *app) (daemon.Restored, error) {
 		done, err := a.daemon.Restore(ctx, daemon.RestoreRequest{
-			Key: key, At: o.at, Path: o.path, To: o.to, Delete: o.delete,
-			DryRun: o.dryRun, Confirm: g.confirm(o.restoreFlags),
+			Key: key, At: o.at, Path: o.path, To: o.to, Delete: o.delete, DryRun: o.dryRun, Confirm: confirm,
 		})
 		var block *daemon.WrongKindError
 		if errors.As(err, &block) && o.path == "" && !o.delete {
 			return a.daemon.RestoreBlock(ctx, daemon.BlockRequest{
-				Image: block.Image, At: o.at, DryRun: o.dryRun, Confirm: g.confirm(o.restoreFlags),
+				Image: block.Image, Key: key, At: o.at, DryRun: o.dryRun, Confirm: confirm,
 			})
 		}
 		return done, err
 	})
 }
 
-// withRestore opens everything, takes the lock, runs the restore and prints
-// what it did.
+// withRestore opens what the restore needs, runs it and prints what it did.
+// Only a restore that writes to a volume takes the lock: a plan changes nothing,
+// and one to a folder or file only reads the BackupDisk, which may be mounted
+// read-only by then.
 func withRestore(ctx context.Context, g *globals, command string, f restoreFlags, restore func(*app) (daemon.Restored, error)) (err error) {
+	if !f.yes && !f.dryRun && !g.interactive() {
+		return usagef("a restore overwrites data: repeat with --yes to run it without a terminal, or with --dry-run to see the plan only")
+	}
 	p := newProgress(g.err)
-	a, err := openApp(g, p.observe)
+	open := openApp
+	if f.to != "" {
+		open = openLocal
+	}
+	a, err := open(g, p.observe)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	if err := a.own(ctx, command); err != nil {
-		return err
+	if f.to == "" && !f.dryRun {
+		if err := a.own(ctx, command); err != nil {
+			return err
+		}
 	}
+	g.beforeQuestion = p.done
 	done, err := restore(a)
 	p.done()
-	if err != nil {
+	if err != nil && done.Compared == 0 {
 		return err
 	}
-	return g.printRestored(done, !f.dryRun)
+	return errors.Join(g.printRestored(done, !f.dryRun), err)
 }

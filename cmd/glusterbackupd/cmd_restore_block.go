@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/glusterbackupd/glusterbackupd/blockstore"
 	"github.com/glusterbackupd/glusterbackupd/daemon"
 )
 
@@ -32,9 +33,12 @@ still know the block volume.
 }
 
 func runRestoreBlock(ctx context.Context, g *globals, image string, f restoreFlags) error {
+	if err := blockstore.ValidName(image); err != nil {
+		return usagef("%v", err)
+	}
 	return withRestore(ctx, g, "restore-block", f, func(a *app) (daemon.Restored, error) {
 		return a.daemon.RestoreBlock(ctx, daemon.BlockRequest{
-			Image: image, At: f.at, To: f.to, DryRun: f.dryRun, Confirm: g.confirm(f),
+			Image: image, At: f.at, To: f.to, DryRun: f.dryRun, Confirm: g.confirm(ctx, f),
 		})
 	})
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/config"
 	"github.com/glusterbackupd/glusterbackupd/daemon"
-	"github.com/glusterbackupd/glusterbackupd/heketi"
 	"github.com/glusterbackupd/glusterbackupd/kube"
 )
 
@@ -45,6 +44,31 @@ const exitCodeHelp = `Exit codes:
 // errPartly says that some claims of several failed; each was reported.
 var errPartly = errors.New("some claims failed")
 
+// allFailedError says that every claim failed; each was reported. The exit code
+// is that of the causes.
+type allFailedError struct{ causes []error }
+
+func (e *allFailedError) Error() string   { return fmt.Sprintf("all %d claims failed", len(e.causes)) }
+func (e *allFailedError) Unwrap() []error { return e.causes }
+
+// joined is the error of a command in which some of several claims failed: it
+// reports each fault, unless there was one claim only.
+func (g *globals) joined(faults []error, claims int) error {
+	switch {
+	case len(faults) == 0:
+		return nil
+	case claims == 1:
+		return faults[0]
+	}
+	for _, err := range faults {
+		report(g.err, err)
+	}
+	if len(faults) == claims {
+		return &allFailedError{faults}
+	}
+	return fmt.Errorf("%d of %d: %w", len(faults), claims, errPartly)
+}
+
 // codeOf maps an error to the exit code. It is the only place that does.
 func codeOf(ctx context.Context, err error) exitCode {
 	var usage *usageError
@@ -55,7 +79,8 @@ func codeOf(ctx context.Context, err error) exitCode {
 	case ctx.Err() != nil:
 		return exitInterrupted
 	case errors.As(err, &usage), errors.As(err, &faults),
-		errors.Is(err, blockstore.ErrName), errors.Is(err, catalog.ErrKey), errors.Is(err, catalog.ErrTime):
+		errors.Is(err, blockstore.ErrName), errors.Is(err, catalog.ErrKey), errors.Is(err, catalog.ErrTime),
+		errors.Is(err, daemon.ErrInvalid):
 		return exitUsage
 	case errors.Is(err, errPartly):
 		return exitPartly
@@ -73,10 +98,7 @@ func codeOf(ctx context.Context, err error) exitCode {
 
 // noMatch says whether the error means that something named does not exist.
 func noMatch(err error) bool {
-	for _, target := range []error{
-		catalog.ErrNoBackup, daemon.ErrUnknownClaim, kube.ErrNoClaim,
-		heketi.ErrNotFound, blockstore.ErrNoImage,
-	} {
+	for _, target := range []error{catalog.ErrNoBackup, daemon.ErrUnknownClaim, kube.ErrNoClaim} {
 		if errors.Is(err, target) {
 			return true
 		}
@@ -95,11 +117,20 @@ func report(w io.Writer, err error) {
 }
 
 // remedyOf returns what the admin can do about an error, or "". An error knows
-// its remedy by a method Remedy.
+// its remedy by a method Remedy; the outermost one that knows any speaks.
 func remedyOf(err error) string {
-	var r interface{ Remedy() string }
-	if errors.As(err, &r) {
+	if r, ok := err.(interface{ Remedy() string }); ok && r.Remedy() != "" {
 		return r.Remedy()
+	}
+	switch e := err.(type) { //nolint:errorlint // See above.
+	case interface{ Unwrap() error }:
+		return remedyOf(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if hint := remedyOf(inner); hint != "" {
+				return hint
+			}
+		}
 	}
 	return ""
 }

@@ -103,7 +103,7 @@ func TestExitCodes(t *testing.T) {
 		"no backup":     {&catalog.NoBackupError{}, exitNoMatch},
 		"no claim":      {fmt.Errorf("x: %w", kube.ErrNoClaim), exitNoMatch},
 		"not listed":    {&daemon.UnknownError{}, exitNoMatch},
-		"not in Heketi": {fmt.Errorf("x: %w", heketi.ErrNotFound), exitNoMatch},
+		"not in Heketi": {&daemon.NoImageError{Err: heketi.ErrNotFound}, exitNoMatch},
 		"not mounted":   {&catalog.NotRepositoryError{}, exitNoDisk},
 		"locked":        {&catalog.LockedError{}, exitLocked},
 		"damaged":       {&catalog.DamageError{}, exitDamage},

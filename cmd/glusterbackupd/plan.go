@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/glusterbackupd/glusterbackupd/daemon"
@@ -37,32 +39,51 @@ type planOutput struct {
 // errDeclined says that the person at the terminal did not say yes.
 var errDeclined = errors.New("declined; nothing was changed")
 
-// confirm prints the plan and asks. Without a terminal it refuses unless --yes.
-func (g *globals) confirm(f restoreFlags) func(daemon.Plan) error {
+// confirm prints the plan and asks, unless --yes.
+func (g *globals) confirm(ctx context.Context, f restoreFlags) daemon.Confirm {
 	return func(p daemon.Plan) error {
 		if f.dryRun {
 			return nil
 		}
-		if !g.json() {
-			printPlan(g, p)
+		if g.beforeQuestion != nil {
+			g.beforeQuestion()
 		}
+		printPlan(g.err, p)
 		if f.yes {
 			return nil
 		}
-		if !g.interactive() {
-			return usagef("a restore overwrites data: repeat with --yes to run it without a terminal, or with --dry-run to see the plan only")
-		}
 		fmt.Fprint(g.err, "Type yes to restore: ")
-		answer, err := bufio.NewReader(g.in).ReadString('\n')
-		if err != nil || strings.TrimSpace(answer) != "yes" {
+		answer, err := g.readLine(ctx)
+		if err != nil {
+			return err
+		}
+		if strings.TrimSpace(answer) != "yes" {
 			return errDeclined
 		}
 		return nil
 	}
 }
 
-func printPlan(g *globals, p daemon.Plan) {
-	t := newTable(g.err, "RESTORE", p.Backup.Key.String()+" "+p.Backup.ID)
+// readLine reads one line from the terminal, and stops waiting when ctx ends.
+func (g *globals) readLine(ctx context.Context) (string, error) {
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(g.in).ReadString('\n') // No line is no yes.
+		answer <- line
+	}()
+	select {
+	case line := <-answer:
+		return line, nil
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+// shownChanges is how many changes of a plan are shown one by one.
+const shownChanges = 20
+
+func printPlan(w io.Writer, p daemon.Plan) {
+	t := newTable(w, "RESTORE", p.Backup.Key.String()+" "+p.Backup.ID)
 	t.row("from", p.Backup.DataDir())
 	t.row("to", p.Target)
 	if p.Volume != "" {
@@ -74,14 +95,18 @@ func printPlan(g *globals, p daemon.Plan) {
 	t.row("backup holds", fmt.Sprintf("%d files, %s", p.Files, size(p.Bytes)))
 	if p.Safety {
 		if p.Backup.Info.Block == nil {
-			t.row("changes", fmt.Sprintf("%d files written, %d deleted", p.Changed, p.Deleted))
+			t.row("changes", fmt.Sprintf("%d files written, %d entries deleted", p.Changed, p.Deleted))
 		}
 		t.row("thin pool", fmt.Sprintf("needs up to %s, room for %s", size(p.Needed), size(p.Room)))
 		t.row("before", "a safety snapshot of "+p.Volume)
 	}
 	_ = t.flush() // Only a message for the person at the terminal.
-	for _, c := range p.Changes {
-		fmt.Fprintln(g.err, "  "+c)
+	for i, c := range p.Changes {
+		if i == shownChanges {
+			fmt.Fprintf(w, "  … and %d more\n", len(p.Changes)-i)
+			break
+		}
+		fmt.Fprintln(w, "  "+c)
 	}
 }
 
@@ -103,7 +128,7 @@ func (g *globals) printRestored(done daemon.Restored, executed bool) error {
 		})
 	}
 	if !executed {
-		printPlan(g, p)
+		printPlan(g.out, p)
 		_, err := fmt.Fprintln(g.out, "dry run: nothing was changed")
 		return err
 	}

@@ -49,7 +49,11 @@ func (p *progress) observe(e daemon.Event) {
 		return
 	}
 	if p.terminal {
-		p.draw(name+" "+string(e.Phase), e)
+		// One bar at a time: with runs in parallel the first one has it until
+		// its phase ends.
+		if label := name + " " + string(e.Phase); p.bar == nil || p.on == label {
+			p.draw(label, e)
+		}
 		return
 	}
 	if time.Since(p.said) > quietInterval {
@@ -59,8 +63,7 @@ func (p *progress) observe(e daemon.Event) {
 }
 
 func (p *progress) draw(name string, e daemon.Event) {
-	if p.bar == nil || p.on != name {
-		p.clear()
+	if p.bar == nil {
 		p.on = name
 		total := e.Progress.TotalBytes
 		if total == 0 {

@@ -36,6 +36,8 @@ type globals struct {
 	config  string
 	output  string
 	verbose bool
+	// beforeQuestion clears the progress bar off the line of a question.
+	beforeQuestion func()
 }
 
 // json says whether results are to be printed as JSON.
@@ -43,6 +45,17 @@ func (g *globals) json() bool { return g.output == "json" }
 
 // load reads the configuration.
 func (g *globals) load() (*config.Config, error) { return config.Load(g.config) }
+
+// parse reads the configuration without looking at the files that it names. What
+// needs the BackupDisk only works on a host that has none of them, such as a
+// new one after the cluster was lost.
+func (g *globals) parse() (*config.Config, error) {
+	text, err := os.ReadFile(g.config)
+	if err != nil {
+		return g.load() // Its error for a missing file is the better one.
+	}
+	return config.Parse(g.config, text)
+}
 
 // logger returns the logger that the configuration asks for. A person at a
 // terminal gets a progress bar and only sees warnings, unless --verbose.
@@ -88,6 +101,8 @@ BackupDisk as plain files, and puts data back.
 ` + exitCodeHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          args(cobra.NoArgs),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.config, "config", defaultConfig, "configuration file")
@@ -103,6 +118,7 @@ BackupDisk as plain files, and puts data back.
 	root.AddCommand(
 		newInitCommand(g), newBackupCommand(g), newListCommand(g),
 		newRestoreCommand(g), newRestoreBlockCommand(g),
+		newPruneCommand(g), newProtectCommand(g), newUnprotectCommand(g), newVerifyCommand(g),
 		newCheckCommand(g), newConfigCommand(g), newVersionCommand(g),
 	)
 	return root
@@ -122,5 +138,10 @@ func args(rule cobra.PositionalArgs) cobra.PositionalArgs {
 type usageError struct{ message string }
 
 func (e *usageError) Error() string { return e.message }
+
+// Remedy says where the right call is described.
+func (e *usageError) Remedy() string {
+	return "glusterbackupd --help, or --help after the command, shows how it is called"
+}
 
 func usagef(format string, a ...any) error { return &usageError{fmt.Sprintf(format, a...)} }
