@@ -1,0 +1,87 @@
+//go:build platform
+
+package platform
+
+import (
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// slow makes the configuration copy slowly enough to be interrupted.
+func slow(s string) string { return s + "[copy]\nbandwidth_limit = \"2MiB\"\n" }
+
+// interrupted starts a slow backup and sends it the signal once it copies. It
+// returns the exit code.
+func (b *bench) interrupted(sig syscall.Signal) int {
+	b.Helper()
+	cmd := b.command("backup", "shop/uploads")
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.awaitPartial()
+	if err := cmd.Process.Signal(sig); err != nil {
+		b.Fatal(err)
+	}
+	_ = cmd.Wait() // The exit code is what is looked at.
+	return cmd.ProcessState.ExitCode()
+}
+
+// awaitPartial waits until data arrives in a half-written backup.
+func (b *bench) awaitPartial() {
+	b.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		list, _ := filepath.Glob(filepath.Join(b.disk, "*", "*", "*.partial", "data", "*"))
+		if len(list) > 0 {
+			return
+		}
+	}
+	b.Fatal("no copy began within a minute")
+}
+
+// TestInterruptedBackupLeavesNothing stops a backup in mid-copy the way a
+// person and systemd do.
+func TestInterruptedBackupLeavesNothing(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(sig.String(), func(t *testing.T) {
+			b := newBench(t)
+			b.configure(slow)
+			if code := b.interrupted(sig); code != 130 {
+				t.Errorf("exit code %d, want 130", code)
+			}
+			b.assertNothingLeft()
+		})
+	}
+}
+
+// TestKilledBackupIsTidied kills a backup in mid-copy; the next command removes
+// its mount, its half-written backup and its snapshot, and works.
+func TestKilledBackupIsTidied(t *testing.T) {
+	b := newBench(t)
+	b.configure(slow)
+	b.interrupted(syscall.SIGKILL)
+	if len(b.snapshots()) != 1 {
+		t.Fatalf("snapshots after the kill: %v", b.snapshots())
+	}
+	b.configure(nil)
+	b.backup("shop/uploads")
+	b.assertNothingLeft()
+}
+
+// TestTwoInstances starts a second command while one copies.
+func TestTwoInstances(t *testing.T) {
+	b := newBench(t)
+	b.configure(slow)
+	cmd := b.command("backup", "shop/uploads")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitPartial()
+	b.refused(11, []string{"locked", "backup"}, "backup", "media/docs")
+	b.must("list")
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // It was interrupted on purpose.
+}
