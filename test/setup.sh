@@ -1,17 +1,14 @@
 #!/usr/bin/env bash
-# Installs the Debian or Ubuntu packages that building, testing and the lab
-# need, if they are missing. Quick and silent when nothing is.
+# Installs Go and the Debian or Ubuntu packages that building and testing need,
+# if they are missing. Quick and silent when nothing is. What the lab needs
+# beyond that, lab up installs itself.
 set -euo pipefail
 
 packages=(
-  git ca-certificates          # the checkout and Go modules
-  glusterfs-client             # mount.glusterfs
-  rsync xfsprogs e2fsprogs     # the copy engine; BackupDisks of the tests
-  acl attr util-linux          # the generator of test files
-  openssh-client openssh-server
-  qemu-system-x86 debootstrap  # the Gluster guest
-  etcd-server kubernetes-client
-  iproute2 procps
+  git ca-certificates              # the checkout and Go modules
+  rsync xfsprogs e2fsprogs         # the copy engine, and BackupDisks of the tests
+  acl attr util-linux              # the generator of test files
+  openssh-client openssh-server    # the ssh tests
 )
 missing=()
 for p in "${packages[@]}"; do
