@@ -175,3 +175,18 @@ func TestRoom(t *testing.T) {
 		t.Errorf("2 GiB into a pool with 1 GiB below its limit: %v", err)
 	}
 }
+
+func TestCleanPath(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", ".": "", "/": "", "a": "a", "/a/b/": "a/b", "a/./b": "a/b", "a/../b": "b", "..a": "..a",
+	} {
+		if got, err := cleanPath(in); err != nil || got != want {
+			t.Errorf("cleanPath(%q) = %q, %v; want %q", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"..", "../x", "a/../..", "/..", "a/../../b"} {
+		if got, err := cleanPath(in); !errors.Is(err, ErrInvalid) {
+			t.Errorf("cleanPath(%q) = %q, %v; want an error", in, got, err)
+		}
+	}
+}

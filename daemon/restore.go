@@ -112,7 +112,7 @@ func (d *Daemon) bounded(ctx context.Context, what string) (context.Context, con
 // claim is an error, and never the whole claim by accident.
 func cleanPath(p string) (string, error) {
 	trimmed := strings.Trim(p, "/")
-	if p == "" || trimmed == "." {
+	if trimmed == "" || trimmed == "." {
 		return "", nil
 	}
 	if !filepath.IsLocal(trimmed) {

@@ -225,3 +225,33 @@ func TestVersionAndCompletion(t *testing.T) {
 		}
 	}
 }
+
+func TestLocalTransportAsksNoOtherHost(t *testing.T) {
+	a := &app{}
+	if !isThisHost("localhost") || isThisHost("192.0.2.1") {
+		t.Errorf("localhost is this host: %v; 192.0.2.1: %v", isThisHost("localhost"), isThisHost("192.0.2.1"))
+	}
+	_, err := a.connectTo("192.0.2.1").Run(t.Context(), "true")
+	if err == nil || !strings.Contains(err.Error(), "192.0.2.1") || remedyOf(err) == "" {
+		t.Errorf("another host was asked on this one: %v", err)
+	}
+}
+
+func TestRemedyIsTheOutermostOneThatKnows(t *testing.T) {
+	inner := &catalog.LockedError{}
+	tests := map[string]struct {
+		err  error
+		want string
+	}{
+		"wrapped":        {fmt.Errorf("x: %w", remedied{errors.New("y"), "do z"}), "do z"},
+		"joined":         {errors.Join(errors.New("x"), remedied{errors.New("y"), "do z"}), "do z"},
+		"empty, go on":   {remedied{fmt.Errorf("x: %w", inner), ""}, inner.Remedy()},
+		"nobody knows":   {errors.New("x"), ""},
+		"outermost wins": {remedied{inner, "do z"}, "do z"},
+	}
+	for name, tt := range tests {
+		if got := remedyOf(tt.err); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
