@@ -199,11 +199,17 @@ func claims(dir *os.Root) (keys []Key, problems []Problem, err error) {
 			problems = append(problems, Problem{Key: Key{Namespace: namespace}, Path: namespace, Err: err})
 			continue
 		}
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // Removed just now.
+		}
 		if err != nil {
 			return nil, nil, err
 		}
 		k, p, err := claimsOf(sub, namespace)
 		_ = sub.Close()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // Its last claim was removed just now.
+		}
 		if err != nil {
 			return nil, nil, err
 		}
@@ -229,6 +235,7 @@ func claimsOf(dir *os.Root, namespace string) (keys []Key, problems []Problem, e
 			keys = append(keys, k)
 		case errors.Is(err, ErrForeign):
 			problems = append(problems, Problem{Key: k, Path: k.String(), Err: err})
+		case errors.Is(err, fs.ErrNotExist): // Removed just now.
 		default:
 			return nil, nil, err
 		}

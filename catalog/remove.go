@@ -270,6 +270,9 @@ func (r *Repository) sweepClaim(ctx context.Context, dir *os.Root, k Key) (remov
 	}
 	defer claim.Close()
 	list, err := names(claim)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // Its last backup was removed just now.
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +280,9 @@ func (r *Repository) sweepClaim(ctx context.Context, dir *os.Root, k Key) (remov
 	for _, name := range list {
 		if isID(name) {
 			temps, err := sweepBackup(claim, k, name)
-			removed, faults = append(removed, temps...), append(faults, err)
+			if !errors.Is(err, fs.ErrNotExist) { // Else it was removed just now.
+				removed, faults = append(removed, temps...), append(faults, err)
+			}
 		}
 		if !r.isLeftover(claim, k, name) {
 			continue
@@ -288,7 +293,10 @@ func (r *Repository) sweepClaim(ctx context.Context, dir *os.Root, k Key) (remov
 		}
 		removed = append(removed, filepath.Join(k.Namespace, k.Claim, name))
 	}
-	return removed, errors.Join(append(faults, r.mendLatest(claim, k))...)
+	if err := r.mendLatest(claim, k); !errors.Is(err, fs.ErrNotExist) { // Else the claim is gone, as above.
+		faults = append(faults, err)
+	}
+	return removed, errors.Join(faults...)
 }
 
 // isLeftover reports whether name is of a process that died.
