@@ -59,10 +59,11 @@ type ClaimInfo struct {
 
 // BlockInfo identifies a block image.
 type BlockInfo struct {
-	Name          string `json:"name"` // As in block-meta, e.g. blockvol_<id>.
-	GBID          string `json:"gbid"` // As in block-store.
-	Size          int64  `json:"size"` // In bytes.
-	Data          int64  `json:"data"` // Bytes of it that are not zeros, which a restore writes.
+	Name          string `json:"name"`   // As in block-meta, e.g. blockvol_<id>.
+	GBID          string `json:"gbid"`   // As in block-store.
+	Size          int64  `json:"size"`   // In bytes.
+	Data          int64  `json:"data"`   // Bytes of it that are not zeros, which a restore writes.
+	Chunks        int64  `json:"chunks"` // Bytes of thin pool that a restore can take at most.
 	HostingVolume string `json:"hosting_volume"`
 }
 

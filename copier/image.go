@@ -85,6 +85,10 @@ type ImageResult struct {
 	Size int64
 	// Data is how much of the source lies in 4 KiB blocks that are not zero.
 	Data int64
+	// Chunks is how much of a thin pool writing Data into a snapshotted image
+	// can take: the 256 KiB chunks that hold any of it, each counted once if
+	// PieceSize is a multiple of a chunk, else at most twice.
+	Chunks int64
 	// Written is how much was written to the target, Punched how much of it was
 	// made a hole.
 	Written, Punched int64
@@ -93,6 +97,9 @@ type ImageResult struct {
 }
 
 const (
+	// poolChunk is the chunk size of the thin pools that Heketi makes
+	// (heketi/heketi executors/cmdexec/brick.go, --chunksize).
+	poolChunk = 256 << 10
 	// blockSize is the grain in which zeros and differences are looked for.
 	blockSize        = 4096
 	defaultPieceSize = 4 << 20
@@ -123,7 +130,7 @@ func CopyImage(ctx context.Context, c ImageCopy) (ImageResult, error) {
 		}
 	}
 	res := ImageResult{
-		Size: j.size, Data: j.data.Load(),
+		Size: j.size, Data: j.data.Load(), Chunks: j.chunks.Load() * poolChunk,
 		Written: j.written.Load(), Punched: j.punched.Load(),
 	}
 	if err == nil {
@@ -165,7 +172,7 @@ type imageJob struct {
 	size   int64
 	digest hash.Hash
 
-	data, written, punched atomic.Int64
+	data, chunks, written, punched atomic.Int64
 }
 
 // piece is a part of the source on its way.
@@ -278,10 +285,14 @@ func (j *imageJob) apply(p *piece, old []byte) error {
 			return err
 		}
 	}
+	counted := int64(-1) // The last chunk that was counted.
 	for r := range runs(p.buf, old, j.Fresh) {
 		n, off := int64(r.end-r.start), p.off+int64(r.start)
 		if r.data {
 			j.data.Add(n)
+			last := (off + n - 1) / poolChunk
+			j.chunks.Add(last - max(off/poolChunk-1, counted))
+			counted = last
 		}
 		switch r.do {
 		case write:

@@ -2,6 +2,7 @@ package copier_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -116,6 +117,22 @@ func (m *memory) dataBytes() (n int64) {
 	return n
 }
 
+// chunkBytes is the size of all 256 KiB chunks with data, counted once in each
+// piece.
+func (m *memory) chunkBytes(piece int) (n int64) {
+	const chunk = 256 << 10
+	type place struct{ piece, chunk int }
+	seen := map[place]bool{}
+	for i := 0; i < len(m.data); i += block {
+		b := m.data[i:min(i+block, len(m.data))]
+		if at := (place{i / cmp.Or(piece, 4<<20), i / chunk}); !seen[at] && !bytes.Equal(b, zeros[:len(b)]) {
+			seen[at] = true
+			n += chunk
+		}
+	}
+	return n
+}
+
 // differing is the size of all blocks in which the images differ.
 func (m *memory) differing(o *memory) (n int64) {
 	for i := 0; i < len(m.data); i += block {
@@ -181,7 +198,7 @@ func checkCopy(t *testing.T, c copier.ImageCopy, src, target *memory) copier.Ima
 	}
 	sum := sha256.Sum256(src.data)
 	want := copier.ImageResult{
-		Size: src.Size(), Data: src.dataBytes(), Written: target.written, Punched: target.punch, SHA256: hex.EncodeToString(sum[:]),
+		Size: src.Size(), Data: src.dataBytes(), Chunks: src.chunkBytes(c.PieceSize), Written: target.written, Punched: target.punch, SHA256: hex.EncodeToString(sum[:]),
 	}
 	if res != want || last.Bytes != src.Size() || !target.synced {
 		t.Errorf("result %+v, want %+v; progress %+v, synced %v", res, want, last, target.synced)

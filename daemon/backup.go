@@ -247,7 +247,7 @@ func (d *Daemon) fillImage(ctx context.Context, s *catalog.Staging, t Target, f 
 		return nil, err
 	}
 	info.Kind = catalog.KindBlock
-	info.Block = &catalog.BlockInfo{Name: t.Image, GBID: img.GBID, Size: img.Size, Data: res.Data, HostingVolume: t.Volume}
+	info.Block = &catalog.BlockInfo{Name: t.Image, GBID: img.GBID, Size: img.Size, Data: res.Data, Chunks: res.Chunks, HostingVolume: t.Volume}
 	info.Copied = catalog.CopyStats{Files: 1, Bytes: img.Size, FilesTransferred: 1, BytesTransferred: res.Written, Cloned: cloned}
 	return map[string]string{img.Path: res.SHA256}, target.Close()
 }

@@ -88,7 +88,7 @@ func (d *Daemon) restoreImage(ctx context.Context, q BlockRequest, done *Restore
 	}
 	done.Plan = Plan{
 		Backup: b, Target: t.String(), Volume: t.Volume, Safety: true,
-		Files: 1, Bytes: b.Info.Block.Size, bytes: b.Info.Block.Data,
+		Files: 1, Bytes: b.Info.Block.Size, bytes: b.Info.Block.Chunks,
 	}
 	if err := d.checkImage(ctx, g, t, &done.Plan); err != nil {
 		return err

@@ -33,9 +33,9 @@ func (e *NoRoomError) Remedy() string {
 // room says whether the volume's thin pools can take that many bytes: needed is
 // what one pool gets, least the room of the fullest one. With the safety
 // snapshot in place every block that is written needs new pool space, whether
-// or not it was allocated before, so the bytes to write are what it takes, but
-// for the rounding up to the pool's chunks, for which the space above the limit
-// is there. A sharded volume spreads them evenly over its distribute
+// or not it was allocated before. Of images, bytes counts whole chunks of the
+// pool; files are written in one piece, and their rounding up is what the space
+// above the limit is for. A sharded volume spreads them evenly over its distribute
 // subvolumes; elsewhere one large file may lie on one brick.
 func room(v gluster.Volume, pools []gluster.Pool, bytes int64, l Limits) (needed, least int64, err error) {
 	needed, least = bytes, -1
