@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,6 +128,53 @@ func (d *Daemon) expire(ctx context.Context, g Snapshots, volume string, now tim
 		d.log.Info("snapshot deleted", "volume", volume, "snapshot", s.Name, "purpose", string(p))
 	}
 	return ctx.Err()
+}
+
+// ExpireForgotten expires our snapshots of volumes that the BackupDisk knows and
+// no target stands on any more: a claim that was deleted or is no longer listed.
+// As long as one is left, Heketi refuses to delete its volume. Such a volume is
+// looked for on the hosts of the targets; one that is gone is no error. The
+// caller holds the catalog's lock.
+func (d *Daemon) ExpireForgotten(ctx context.Context, targets []Target) error {
+	volumes, err := d.forgotten(targets)
+	if err != nil || len(volumes) == 0 || len(targets) == 0 {
+		return err
+	}
+	g, err := d.o.Gluster(targets[0].Hosts)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, v := range volumes {
+		if err := d.expire(ctx, g, v, time.Now()); !errors.Is(err, gluster.ErrNoVolume) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// forgotten returns the volumes of the newest backups that no target stands on.
+func (d *Daemon) forgotten(targets []Target) ([]string, error) {
+	keys, err := d.o.Catalog.Keys()
+	if err != nil {
+		return nil, err
+	}
+	var volumes []string
+	for _, k := range keys {
+		backups, err := d.o.Catalog.Backups(k)
+		if err != nil {
+			return nil, err
+		}
+		if len(backups) == 0 {
+			continue
+		}
+		v := backups[len(backups)-1].Info.Volume
+		known := slices.ContainsFunc(targets, func(t Target) bool { return t.Volume == v })
+		if !known && !slices.Contains(volumes, v) {
+			volumes = append(volumes, v)
+		}
+	}
+	return volumes, nil
 }
 
 // expired is the snapshot retention: published says whether a backup was made

@@ -80,6 +80,11 @@ func runBackup(ctx context.Context, g *globals, keys []catalog.Key) (err error) 
 	if err != nil {
 		return err
 	}
+	if len(keys) == 0 {
+		if err := a.daemon.ExpireForgotten(ctx, targets); err != nil {
+			a.log.WarnContext(ctx, "snapshots of volumes without a claim could not be deleted", "error", err)
+		}
+	}
 	results := append(failed, a.daemon.Backup(ctx, targets)...)
 	p.done()
 	return g.printResults(results)

@@ -86,6 +86,21 @@ func TestVolumesThatCannotBeSnapshotted(t *testing.T) {
 	})
 }
 
+// TestForgottenVolumeKeepsNoSnapshot takes a volume out of the configuration
+// while a snapshot of ours is kept on it; Heketi would refuse to delete it.
+func TestForgottenVolumeKeepsNoSnapshot(t *testing.T) {
+	b := newBench(t)
+	b.keepSnapshots()
+	b.standalone("hand/replica=" + b.lab.ReplicaVolume)
+	b.must("backup", "--all")
+	if len(b.snapshots()) != 1 {
+		t.Fatalf("snapshots %v", b.snapshots())
+	}
+	b.keepsSnapshots = false
+	b.standalone("media/docs=" + b.volumeOf("media/docs"))
+	b.must("backup", "--all")
+}
+
 // awaitBricks waits until all bricks of a volume run.
 func (b *bench) awaitBricks(volume string) {
 	b.Helper()
