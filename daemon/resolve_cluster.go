@@ -38,7 +38,10 @@ func (c *Cluster) Targets(ctx context.Context) ([]Target, []Uncovered, error) {
 	for _, claim := range list {
 		key := catalog.Key{Namespace: claim.Namespace, Claim: claim.Name}
 		if reason, ours := covered(claim); !ours {
-			uncovered = append(uncovered, Uncovered{Key: key, Reason: reason, Foreign: claim.Kind == kube.Foreign})
+			uncovered = append(uncovered, Uncovered{
+				Key: key, Reason: reason,
+				Foreign: claim.Kind == kube.Foreign, Pending: claim.Kind == kube.Pending,
+			})
 			continue
 		}
 		t, err := c.resolve(ctx, claim)

@@ -51,9 +51,10 @@ func (t Target) String() string {
 type Uncovered struct {
 	Key    catalog.Key
 	Reason string
-	// Foreign is true for claims that are not on Gluster at all. They need no
-	// attention; all others do.
-	Foreign bool
+	// Foreign is true for claims that are not on Gluster at all, and Pending for
+	// those that have no volume yet. Neither has anything to lose; all others
+	// need attention.
+	Foreign, Pending bool
 }
 
 // run is the unit of work: all targets that share one volume and so one

@@ -98,7 +98,7 @@ func (a *app) targets(ctx context.Context, keys []catalog.Key) ([]daemon.Target,
 		targets, uncovered, err := a.resolver().Targets(ctx)
 		var failed []daemon.Result
 		for _, u := range uncovered {
-			if !u.Foreign {
+			if !u.Foreign && !u.Pending {
 				failed = append(failed, daemon.Result{
 					Target: daemon.Target{Key: u.Key},
 					Err:    &daemon.UncoveredError{Claim: u.Key.String(), Reason: u.Reason},
