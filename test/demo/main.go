@@ -77,7 +77,9 @@ func (d *demo) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	d.undo = append(d.undo, func() error { return disk.Close(context.WithoutCancel(ctx)) })
-	return d.lab.WriteConfig(d.config(), d.disk())
+	// The demo leaves nothing on the lab's volumes.
+	text := d.lab.Config(d.disk()) + "\n[retention]\nsnapshots = \"0s\"\nsafety_snapshots = \"0s\"\n"
+	return os.WriteFile(d.config(), []byte(text), 0o600)
 }
 
 func (d *demo) disk() string   { return filepath.Join(d.work, "backupdisk") }

@@ -370,8 +370,18 @@ func (b *bench) assertNothingLeft() {
 	}
 }
 
-// snapshots lists the snapshots of ours in the lab.
+// snapshots lists the snapshots in the lab that were taken for this test's
+// BackupDisk, whose id ends their names.
 func (b *bench) snapshots() []string {
+	var marker struct{ ID string }
+	text, err := os.ReadFile(filepath.Join(b.disk, ".glusterbackup", "repository.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &marker)
+	}
+	if err != nil {
+		b.Error(err)
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	out, err := b.lab.Guest(ctx, "gluster", "--mode=script", "snapshot", "list")
@@ -380,7 +390,7 @@ func (b *bench) snapshots() []string {
 	}
 	var ours []string
 	for name := range strings.FieldsSeq(string(out)) {
-		if strings.HasPrefix(name, "gb-") {
+		if strings.HasPrefix(name, "gb-") && strings.HasSuffix(name, "-"+marker.ID[:8]) {
 			ours = append(ours, name)
 		}
 	}
