@@ -184,7 +184,7 @@ func (d *demo) fingerprint(ctx context.Context, volume string) (line string, err
 
 // mounted calls f with the volume mounted.
 func (d *demo) mounted(ctx context.Context, volume string, f func(dir string) error) (err error) {
-	dir, err := d.lab.MountVolume(ctx, volume)
+	dir, err := d.lab.MountVolume(ctx, volume, "acl") // Else ACLs cannot be read.
 	if err != nil {
 		return err
 	}
