@@ -20,6 +20,20 @@ type Backup struct {
 	// Parallel is how many runs work at the same time, 1 to 64. A run backs up
 	// one Gluster volume.
 	Parallel int `toml:"parallel" example:"4"`
+	// ParallelPerHost is how many of these runs work at the same time on one
+	// Gluster host, the first of their volume's hosts, 1 to 64.
+	ParallelPerHost int `toml:"parallel_per_host" example:"1"`
+	// ParallelSnapshots is how many snapshots are created, activated or deleted
+	// at the same time, 1 to 64. Gluster works on one after the other in any
+	// case; more than one only means that some wait inside Gluster.
+	ParallelSnapshots int `toml:"parallel_snapshots" example:"2"`
+	// Spread is the time over which the runs of one moment begin, so that a
+	// hundred volumes do not start together. Each volume always has the same
+	// place in it. With "0s" all begin at once.
+	Spread Duration `toml:"spread" example:"30m"`
+	// FirstBackup is the time within which a claim that has no backup gets its
+	// first one, without waiting for the schedule. With "0s" it waits.
+	FirstBackup Duration `toml:"first_backup" example:"1h"`
 	// Timeout is how long one run may take before it is cancelled.
 	Timeout Duration `toml:"timeout" example:"12h"`
 	// Retries is how often a run is tried again after a temporary error, 0 to
@@ -29,11 +43,15 @@ type Backup struct {
 
 func (b *Backup) setDefaults() {
 	*b = Backup{
-		Schedule: "0 0 * * *",
-		Timezone: "UTC",
-		Parallel: 2,
-		Timeout:  Duration(4 * time.Hour),
-		Retries:  6,
+		Schedule:          "0 0 * * *",
+		Timezone:          "UTC",
+		Parallel:          2,
+		ParallelPerHost:   2,
+		ParallelSnapshots: 1,
+		Spread:            Duration(5 * time.Minute),
+		FirstBackup:       Duration(10 * time.Minute),
+		Timeout:           Duration(4 * time.Hour),
+		Retries:           6,
 	}
 }
 
@@ -44,6 +62,8 @@ func (b *Backup) validate(r *report) {
 		r.add("backup.timezone", `want an IANA time zone like "Europe/Amsterdam" or "UTC", not %q`, b.Timezone)
 	}
 	r.between("backup.parallel", b.Parallel, 1, 64)
+	r.between("backup.parallel_per_host", b.ParallelPerHost, 1, 64)
+	r.between("backup.parallel_snapshots", b.ParallelSnapshots, 1, 64)
 	r.positive("backup.timeout", b.Timeout)
 	r.between("backup.retries", b.Retries, 0, 100)
 }
@@ -92,6 +112,10 @@ type Retention struct {
 	// Minimum is how many backups of a claim stay at least, where the rules keep
 	// fewer, 0 or more.
 	Minimum int `toml:"minimum" example:"2"`
+	// DeletedClaims is how long after its newest backup the backups of a claim
+	// that no longer exists stay. With "0s" they stay for good. Protected ones
+	// stay in any case.
+	DeletedClaims Duration `toml:"deleted_claims" example:"1w"`
 }
 
 func (t *Retention) setDefaults() {
@@ -105,6 +129,7 @@ func (t *Retention) setDefaults() {
 		Monthly:         6,
 		Yearly:          0,
 		Minimum:         1,
+		DeletedClaims:   Duration(180 * day),
 	}
 }
 

@@ -11,11 +11,28 @@ type Kubernetes struct {
 	// Kubeconfig is the kubeconfig file, an absolute path. Empty means the
 	// service account of the pod in which glusterbackupd runs.
 	Kubeconfig string `toml:"kubeconfig" example:"/etc/origin/master/admin.kubeconfig"`
+	// LeaseNamespace is the namespace in which the daemons of several masters
+	// agree, by one Lease per volume, on who backs it up. It must exist.
+	LeaseNamespace string `toml:"lease_namespace" example:"glusterfs"`
+	// Lease is how long after the last sign of life of a daemon the others take
+	// its volumes over, 15s or more. A run whose daemon cannot reach the API
+	// server for that long is cancelled.
+	Lease Duration `toml:"lease" example:"1m"`
+}
+
+const shortestLease = 15 * time.Second
+
+func (k *Kubernetes) setDefaults() {
+	*k = Kubernetes{LeaseNamespace: "kube-system", Lease: Duration(2 * time.Minute)}
 }
 
 func (k *Kubernetes) validate(r *report) {
 	if k.Kubeconfig != "" {
 		r.absolute("kubernetes.kubeconfig", k.Kubeconfig)
+	}
+	r.name("kubernetes.lease_namespace", k.LeaseNamespace, namespaceForm, `the name of a namespace like "kube-system"`)
+	if k.Lease < Duration(shortestLease) {
+		r.add("kubernetes.lease", "want %s or more, not %s", Duration(shortestLease), k.Lease)
 	}
 }
 

@@ -33,6 +33,9 @@ type Config struct {
 	Gluster Gluster `toml:"gluster"`
 	// Volumes is empty when the volumes come from Kubernetes.
 	Volumes []Volume `toml:"volumes"`
+	Claims  Claims   `toml:"claims"`
+	Metrics Metrics  `toml:"metrics"`
+	Notify  Notify   `toml:"notify"`
 	Log     Log      `toml:"log"`
 }
 
@@ -44,7 +47,7 @@ type section interface{ setDefaults() }
 // Kubernetes nor any volume is configured.
 func Default() Config {
 	var c Config
-	for _, s := range []section{&c.Backup, &c.Retention, &c.Copy, &c.Limits, &c.Gluster, &c.Log} {
+	for _, s := range []section{&c.Backup, &c.Retention, &c.Copy, &c.Limits, &c.Gluster, &c.Claims, &c.Metrics, &c.Notify, &c.Log} {
 		s.setDefaults()
 	}
 	return c
@@ -121,6 +124,9 @@ func (c *Config) validate(r *report) {
 	}
 	c.Gluster.validate(r)
 	validateVolumes(r, c.Volumes)
+	c.Claims.validate(r)
+	c.Metrics.validate(r)
+	c.Notify.validate(r)
 	c.Log.validate(r)
 	c.validateTogether(r)
 	c.validateApart(r)

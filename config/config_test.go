@@ -24,7 +24,9 @@ func TestSample(t *testing.T) {
 	got := parse(t, text)
 	want := config.Default()
 	want.Destination.Path = "/backupdisk"
-	want.Kubernetes = &config.Kubernetes{Kubeconfig: "/etc/origin/master/admin.kubeconfig"}
+	want.Kubernetes = &config.Kubernetes{
+		Kubeconfig: "/etc/origin/master/admin.kubeconfig", LeaseNamespace: "kube-system", Lease: duration(t, "2m"),
+	}
 	want.Heketi = &config.Heketi{
 		URL:     "http://heketi-storage.glusterfs.svc:8080",
 		User:    "admin",
@@ -60,15 +62,19 @@ func TestEveryKey(t *testing.T) {
 	want := &config.Config{
 		Backup: config.Backup{
 			Schedule: "30 1 * * 1-5", Timezone: "Europe/Amsterdam", Parallel: 4, Timeout: duration(t, "12h"), Retries: 0,
+			ParallelPerHost: 1, ParallelSnapshots: 2, Spread: duration(t, "30m"), FirstBackup: duration(t, "1h"),
 		},
 		Retention: config.Retention{
 			Snapshots: duration(t, "36h"), SafetySnapshots: duration(t, "168h"),
 			Last: 5, Hourly: 24, Daily: 14, Weekly: 8, Monthly: 12, Yearly: 5, Minimum: 2,
+			DeletedClaims: duration(t, "168h"),
 		},
 		Destination: config.Destination{Path: "/backup disk"},
 		Copy:        config.Copy{BandwidthLimit: 50 << 20, Rsync: []string{"nice", "rsync"}},
-		Limits:      config.Limits{PoolData: 70, PoolMetadata: 60},
-		Kubernetes:  &config.Kubernetes{},
+		Limits: config.Limits{
+			PoolData: 70, PoolMetadata: 60, PoolDataDelete: 80, PoolMetadataDelete: 85, PoolCheck: duration(t, "30s"),
+		},
+		Kubernetes: &config.Kubernetes{LeaseNamespace: "glusterfs", Lease: duration(t, "1m")},
 		Heketi: &config.Heketi{
 			URL: "https://heketi.example.com:8080", User: "user", KeyFile: "/etc/key", CAFile: "/etc/ca.pem", Timeout: duration(t, "1m"),
 		},
@@ -83,6 +89,13 @@ func TestEveryKey(t *testing.T) {
 				Command: []string{"docker", "exec", "glusterfs", "gluster"},
 			},
 			Local: config.Local{Command: []string{"sudo", "gluster"}},
+		},
+		Claims: config.Claims{
+			Namespaces: []string{"shop", "media-*"}, ExcludeNamespaces: []string{"test-*"},
+			StorageClasses: []string{"glusterfs-*"}, ExcludeStorageClasses: []string{"scratch"}, Selector: "tier!=cache",
+		},
+		Notify: config.Notify{
+			Ping: "https://hc.example.com/ping/uuid", Webhook: "https://chat.example.com/hooks/backup", Timeout: duration(t, "1m"),
 		},
 		Log: config.Log{Level: config.LevelDebug, Format: config.FormatJSON},
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Destination is where the backups go.
@@ -42,15 +43,30 @@ type Limits struct {
 	// PoolMetadata is how full the metadata of a thin pool may be, in percent,
 	// 1 to 99. Above it no snapshot is taken.
 	PoolMetadata int `toml:"pool_metadata" example:"70"`
+	// PoolDataDelete is how full the data of a thin pool may be, in percent, up
+	// to 99. Above it the daemon deletes its own snapshots of the volume, the
+	// oldest first.
+	PoolDataDelete int `toml:"pool_data_delete" example:"80"`
+	// PoolMetadataDelete is the same for the metadata of a thin pool.
+	PoolMetadataDelete int `toml:"pool_metadata_delete" example:"80"`
+	// PoolCheck is the time between two looks at the thin pools of volumes that
+	// have a snapshot of ours, 1s or more.
+	PoolCheck Duration `toml:"pool_check" example:"30s"`
 }
 
 func (l *Limits) setDefaults() {
-	*l = Limits{PoolData: 80, PoolMetadata: 80}
+	*l = Limits{
+		PoolData: 80, PoolMetadata: 80, PoolDataDelete: 90, PoolMetadataDelete: 90,
+		PoolCheck: Duration(time.Minute),
+	}
 }
 
 func (l *Limits) validate(r *report) {
-	r.between("limits.pool_data", l.PoolData, 1, 99)
-	r.between("limits.pool_metadata", l.PoolMetadata, 1, 99)
+	r.levels("limits.pool_data", l.PoolData, l.PoolDataDelete)
+	r.levels("limits.pool_metadata", l.PoolMetadata, l.PoolMetadataDelete)
+	if l.PoolCheck < Duration(time.Second) {
+		r.add("limits.pool_check", "want 1s or more, not %s", l.PoolCheck)
+	}
 }
 
 // within reports whether path is root or lies below it. Both are absolute.
@@ -60,4 +76,13 @@ func within(root, path string) bool {
 	}
 	relative, err := filepath.Rel(root, path)
 	return err == nil && relative != ".." && !strings.HasPrefix(relative, "../")
+}
+
+// levels notes levels of a thin pool that are out of range or in the wrong
+// order: below the first, each new snapshot would be deleted at once.
+func (r *report) levels(key string, refuse, remove int) {
+	r.between(key, refuse, 1, 99)
+	if !r.has(key) {
+		r.between(key+"_delete", remove, refuse, 99)
+	}
 }

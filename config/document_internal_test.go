@@ -85,6 +85,7 @@ func documented() *Config {
 	c := Default()
 	c.Kubernetes, c.Heketi, c.Volumes = &Kubernetes{}, &Heketi{}, []Volume{{}}
 	c.Heketi.setDefaults()
+	c.Kubernetes.setDefaults()
 	return &c
 }
 

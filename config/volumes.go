@@ -22,7 +22,8 @@ var (
 	// Gluster (glusterd) and gluster-block allow the same characters.
 	volumeForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]{0,253}$`)
 	// A namespace is a DNS label, the name of a claim a DNS subdomain (RFC 1123).
-	claimForm = regexp.MustCompile(`^` + dnsLabel + `/` + dnsLabel + `(\.` + dnsLabel + `)*$`)
+	namespaceForm = regexp.MustCompile(`^` + dnsLabel + `$`)
+	claimForm     = regexp.MustCompile(`^` + dnsLabel + `/` + dnsLabel + `(\.` + dnsLabel + `)*$`)
 )
 
 const (
