@@ -49,12 +49,12 @@ type Journal struct {
 	Torn bool
 
 	entryCreate, entryDelete string
-	unknown                  map[string]string
 }
 
 // ParseJournal reads a journal to its end. Of several lines with one key the
-// last one counts. Keys that are not known are kept, see Journal.Unknown. A
-// last line without newline is being written by gluster-block, or was cut off
+// last one counts. Keys that have no field here, PRIOPATH, RINGBUFFER, BLKSIZE
+// and IOTIMEOUT among them, are passed over: a journal is backed up and put
+// back as the bytes that it is, so that they are kept all the same. A last line without newline is being written by gluster-block, or was cut off
 // by a crash: it is never interpreted, see Journal.Torn. Any other text that
 // gluster-block cannot have written, and more than 1 MiB, is an error that Is
 // ErrJournal; an error of r is returned as it is.
@@ -133,8 +133,8 @@ func assign[T any](to *T, value T, ok bool, reason string) string {
 	return ""
 }
 
-// setOther tells host lines from keys of other versions: gluster-block's own
-// keys are all upper-case letters. A host with such a name is still known by
+// setOther tells host lines from keys that have no field here: gluster-block's
+// own keys are all upper-case letters. A host with such a name is still known by
 // its status.
 func (j *Journal) setOther(key, value string) {
 	_, host := j.Hosts[key]
@@ -143,17 +143,8 @@ func (j *Journal) setOther(key, value string) {
 			j.Hosts = make(map[string]string)
 		}
 		j.Hosts[key] = value
-		return
 	}
-	if j.unknown == nil {
-		j.unknown = make(map[string]string)
-	}
-	j.unknown[key] = value
 }
-
-// Unknown returns a copy of the keys that have no field here, PRIOPATH,
-// RINGBUFFER, BLKSIZE and IOTIMEOUT among them, with their last values.
-func (j Journal) Unknown() map[string]string { return maps.Clone(j.unknown) }
 
 // String describes the journal in one line, without any value that could be
 // secret.

@@ -65,6 +65,19 @@ func TestRestoreJournal(t *testing.T) {
 	}
 }
 
+// TestRestoreJournalKeepsUnknownKeys puts a journal of a later gluster-block
+// back: what this version does not know is on the volume again, byte by byte.
+func TestRestoreJournalKeepsUnknownKeys(t *testing.T) {
+	_, s := journalless(t)
+	content := "LATER: value, with: colons\n" + journalText(smallGBID, 8<<20) + "LATER: again\n"
+	must(t, s.RestoreJournal("small", []byte(content)))
+	got, err := s.JournalBytes("small")
+	must(t, err)
+	if string(got) != content {
+		t.Errorf("journal = %q, want %q", got, content)
+	}
+}
+
 func TestRestoreJournalRefuses(t *testing.T) {
 	good := journalText(smallGBID, 8<<20)
 	tests := map[string]struct {

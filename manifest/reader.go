@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -101,22 +100,6 @@ func (r *Reader) Next() (Entry, error) {
 		r.err = io.EOF
 	}
 	return e, r.err
-}
-
-// All returns the remaining entries. An error, never io.EOF, is the last
-// element.
-func (r *Reader) All() iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {
-		for {
-			e, err := r.Next()
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if !yield(e, err) || err != nil {
-				return
-			}
-		}
-	}
 }
 
 // next returns the entry of the next line, or more = false for a good last one.
