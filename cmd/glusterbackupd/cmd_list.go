@@ -11,7 +11,7 @@ import (
 func newListCommand(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list [NAMESPACE/CLAIM]",
-		Short: "List the backups on the BackupDisk, and the snapshots they were made from",
+		Short: "List the backups on the BackupDisk, the snapshots they were made from, and which are protected",
 		Args:  args(cobra.MaximumNArgs(1)),
 		RunE:  func(_ *cobra.Command, names []string) error { return runList(g, names) },
 	}
@@ -72,9 +72,13 @@ func (g *globals) printBackups(list []backupOutput) error {
 	if g.json() {
 		return printJSON(g.out, list)
 	}
-	t := newTable(g.out, "CLAIM", "BACKUP", "KIND", "FILES", "SIZE", "FROM", "SNAPSHOT")
+	t := newTable(g.out, "CLAIM", "BACKUP", "KIND", "FILES", "SIZE", "FROM", "SNAPSHOT", "PROTECTED")
 	for _, o := range list {
-		t.row(o.Claim, o.ID, o.Kind, fmt.Sprint(o.Files), size(o.Bytes), o.source(), o.Snapshot)
+		protected := "no"
+		if o.Protected {
+			protected = "yes"
+		}
+		t.row(o.Claim, o.ID, o.Kind, fmt.Sprint(o.Files), size(o.Bytes), o.source(), o.Snapshot, protected)
 	}
 	return t.flush()
 }

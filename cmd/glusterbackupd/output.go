@@ -54,6 +54,7 @@ type backupOutput struct {
 	Path         string    `json:"path"`
 	TookSeconds  float64   `json:"tookSeconds"`
 	SnapshotTime time.Time `json:"snapshotTime"`
+	Protected    bool      `json:"protected"`
 }
 
 func outputOf(b catalog.Backup) backupOutput {
@@ -62,6 +63,7 @@ func outputOf(b catalog.Backup) backupOutput {
 		Snapshot: b.Info.Snapshot, SnapshotTime: b.Info.SnapshotTime,
 		Files: b.Summary.Files, Bytes: b.Summary.Bytes, Transferred: b.Info.Copied.BytesTransferred,
 		Path: b.DataDir(), TookSeconds: b.Info.Finished.Sub(b.Info.Started).Seconds(),
+		Protected: b.Protected,
 	}
 	if b.Info.Block != nil {
 		o.Image = b.Info.Block.Name

@@ -81,6 +81,13 @@ func TestPrune(t *testing.T) {
 	if got := invoke(t, "--config", file, "protect", "files/docs", "--at", "20181201"); got.code != 0 {
 		t.Fatalf("protect: %+v", got)
 	}
+	if got := invoke(t, "--config", file, "list"); !strings.Contains(got.out, "PROTECTED") || strings.Count(got.out, "yes") != 1 {
+		t.Errorf("list shows no or another protection: %+v", got)
+	}
+	var shown []backupOutput
+	if got := invoke(t, "--config", file, "list", "-o", "json"); json.Unmarshal([]byte(got.out), &shown) != nil || !shown[0].Protected || shown[1].Protected {
+		t.Errorf("list -o json: %+v", got)
+	}
 	want := []string{"keep: protected", "remove: not among the last 2", "keep: last 2: 2nd", "keep: last 2: 1st"}
 	for _, dry := range [][]string{{"prune", "--dry-run"}, {"prune", "files/docs", "--dry-run"}} {
 		plan, got := pruned(t, append([]string{"--config", file}, dry...)...)
