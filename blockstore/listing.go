@@ -40,6 +40,48 @@ type Orphan struct {
 	SharedWith string
 }
 
+// String says what the orphan is.
+func (o Orphan) String() string {
+	s := fmt.Sprintf("%q (%d bytes) is an orphan: no journal names it", o.Path, o.Size)
+	switch {
+	case o.SharedWith != "":
+		s += "; it is the same data as image " + o.SharedWith
+	case o.Links > 1:
+		s += fmt.Sprintf("; it has %d names", o.Links)
+	}
+	return s
+}
+
+// Remedy says how to find out whose data the orphan of that volume is, and what
+// to do with it then.
+func (o Orphan) Remedy(volume string) string {
+	if o.SharedWith != "" {
+		return "the data is in use under its other name; 'gluster-block info " + volume + "/" + o.SharedWith +
+			"' shows the block volume that was made from it"
+	}
+	file := path.Base(o.Path)
+	if !validGBID.MatchString(file) {
+		file = "FILE"
+	}
+	return "look whether anybody misses it: 'gluster-block create " + volume + "/NAME storage " + file +
+		" HOST' exports it under a new name, 'glusterbackupd restore-block NAME' puts the journal entry back if a backup has it;" +
+		" what nobody misses can be removed from the mounted volume"
+}
+
+// Healthy is the number of images that nothing is odd about.
+func (l Listing) Healthy() int {
+	odd := func(img Image) bool {
+		return slices.ContainsFunc(l.Problems, func(p Problem) bool { return p.Name == img.Name })
+	}
+	n := len(l.Images)
+	for _, img := range l.Images {
+		if odd(img) {
+			n--
+		}
+	}
+	return n
+}
+
 // A Problem is an entry of block-meta or block-store and what is wrong with it.
 type Problem struct {
 	Name string // block name, or the path of something that is not a file

@@ -73,6 +73,28 @@ func TestImagesRecorded(t *testing.T) {
 	}
 }
 
+// TestListingTellsThePeople is what an admin reads of the recorded volume.
+func TestListingTellsThePeople(t *testing.T) {
+	l := list(t, recordedTree(t))
+	if got := l.Healthy(); got != 5 {
+		t.Errorf("%d healthy images of 6, want 5: reused has two names", got)
+	}
+	wants := [][]string{{"c488ebc4", "reused"}, {"fb78c8d9", "67108864"}, {"restored.img", "orphan"}}
+	remedies := [][]string{{"vol_x/reused"}, {"vol_x/NAME storage fb78c8d9-6fa6-45b9-ba76-bf3b0317a1b1", "restore-block"}, {"storage FILE"}}
+	for i, o := range l.Orphans {
+		for _, text := range wants[i] {
+			if !strings.Contains(o.String(), text) {
+				t.Errorf("%s: does not say %q", o, text)
+			}
+		}
+		for _, text := range remedies[i] {
+			if hint := o.Remedy("vol_x"); !strings.Contains(hint, text) {
+				t.Errorf("%s: remedy %q does not say %q", o, hint, text)
+			}
+		}
+	}
+}
+
 // TestImagesAsGlusterBlock compares with what 'gluster-block list' said: it
 // knows no incomplete ones, so together they are the same names.
 func TestImagesAsGlusterBlock(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 
 // Options are the parts that the daemon puts together, and its policies.
 type Options struct {
-	// Catalog is the BackupDisk. Required. The caller holds its lock during
-	// every call that writes.
+	// Catalog is the BackupDisk. Required but for the checks. The caller holds
+	// its lock during every call that writes.
 	Catalog *catalog.Repository
 	// Resolver finds claims. Required but for restores to a folder.
 	Resolver Resolver
@@ -72,8 +72,8 @@ const (
 
 // New returns a Daemon, or an error that names the missing parts.
 func New(o Options) (*Daemon, error) {
-	if o.Catalog == nil || o.Gluster == nil || o.Mounts == nil || o.Engine == nil || o.Connect == nil {
-		return nil, errors.New("daemon: Catalog, Gluster, Mounts, Engine and Connect are required")
+	if o.Gluster == nil || o.Mounts == nil || o.Engine == nil || o.Connect == nil {
+		return nil, errors.New("daemon: Gluster, Mounts, Engine and Connect are required")
 	}
 	if o.Limits.PoolData == 0 {
 		o.Limits.PoolData = defaultLimit

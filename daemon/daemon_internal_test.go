@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/exec"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -188,5 +190,37 @@ func TestCleanPath(t *testing.T) {
 		if got, err := cleanPath(in); !errors.Is(err, ErrInvalid) {
 			t.Errorf("cleanPath(%q) = %q, %v; want an error", in, got, err)
 		}
+	}
+}
+
+// fakeMounts are mount points that were left, and what was taken away.
+type fakeMounts struct {
+	Mounts
+	left, gone []string
+}
+
+func (m *fakeMounts) Leftovers() ([]string, error) { return m.left, nil }
+
+func (m *fakeMounts) Unmount(_ context.Context, dir string) error {
+	m.gone = append(m.gone, dir)
+	return nil
+}
+
+// TestTidyChecksLeavesRunningOnes has the mount of a check that runs (process 1
+// always does), and those of one that died and of an earlier process with this
+// one's number.
+func TestTidyChecksLeavesRunningOnes(t *testing.T) {
+	dead := exec.Command("true")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	died := fmt.Sprintf("/mnt/check-%d-vol_a", dead.Process.Pid)
+	own := fmt.Sprintf("/mnt/check-%d-vol_a", os.Getpid())
+	m := &fakeMounts{left: []string{"/mnt/check-1-vol_a", died, own, "/mnt/else"}}
+	if err := TidyChecks(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{died, own, "/mnt/else"}; !slices.Equal(m.gone, want) {
+		t.Errorf("taken away %q, want %q", m.gone, want)
 	}
 }

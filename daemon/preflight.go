@@ -170,17 +170,3 @@ func poolsBelow(volume string, pools []gluster.Pool, l Limits) error {
 	}
 	return nil
 }
-
-// PoolLevel is the fill level of one thin pool.
-type PoolLevel = gluster.Pool
-
-// CheckVolume makes the checks that a backup of the target would begin with,
-// and returns the levels of its volume's thin pools. It changes nothing.
-func (d *Daemon) CheckVolume(ctx context.Context, t Target) ([]PoolLevel, error) {
-	g, err := d.o.Gluster(t.Hosts)
-	if err != nil {
-		return nil, err
-	}
-	_, pools, err := d.preflight(ctx, g, t.Volume)
-	return pools, err
-}

@@ -27,15 +27,19 @@ import (
 type app struct {
 	cfg     *config.Config
 	log     *slog.Logger
-	catalog *catalog.Repository
-	kube    *kube.Client   // nil without [kubernetes]
-	heketi  *heketi.Client // nil without [heketi]
-	ssh     *runner.SSH    // nil unless transport is ssh
+	catalog *catalog.Repository // nil in a check
+	kube    *kube.Client        // nil without [kubernetes]
+	heketi  *heketi.Client      // nil without [heketi]
+	ssh     *runner.SSH         // nil unless transport is ssh
 	local   *runner.Local
 	cluster clusters
 	daemon  *daemon.Daemon
 	lock    *catalog.Lock
 }
+
+// checkFolder is the folder of the mounts of checks, below [gluster] mount_dir.
+// It is apart from those of the BackupDisks, because a check needs none.
+const checkFolder = "check"
 
 // clusters hands out one Gluster client per set of hosts.
 type clusters struct {
@@ -58,6 +62,20 @@ func openApp(g *globals, observe func(daemon.Event)) (*app, error) {
 		return nil, err
 	}
 	a.daemon, err = a.newDaemon(observe)
+	return a, err
+}
+
+// openCheck is openApp without the BackupDisk, which a check can do without.
+func openCheck(g *globals) (*app, error) {
+	c, err := g.load()
+	if err != nil {
+		return nil, err
+	}
+	a := &app{cfg: c, log: g.logger(c.Log)}
+	if err := a.connect(); err != nil {
+		return nil, err
+	}
+	a.daemon, err = a.newDaemon(nil)
 	return a, err
 }
 
@@ -124,11 +142,13 @@ func (a *app) newDaemon(observe func(daemon.Event)) (*daemon.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	mounts, err := gluster.NewMounter(gluster.MounterOptions{
+	folder := checkFolder
+	if a.catalog != nil {
 		// One folder per BackupDisk, so that two of them on one host never
 		// take each other's mounts for leftovers.
-		Base: filepath.Join(a.cfg.Gluster.MountDir, a.catalog.ID()), Run: a.local, Logger: a.log,
-	})
+		folder = a.catalog.ID()
+	}
+	mounts, err := a.mounter(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +161,22 @@ func (a *app) newDaemon(observe func(daemon.Event)) (*daemon.Daemon, error) {
 		Parallel: c.Backup.Parallel, Retries: c.Backup.Retries, Timeout: time.Duration(c.Backup.Timeout),
 		Observe: observe, Logger: a.log,
 	})
+}
+
+// mounter mounts in a folder of that name.
+func (a *app) mounter(folder string) (*gluster.Mounter, error) {
+	return gluster.NewMounter(gluster.MounterOptions{
+		Base: filepath.Join(a.cfg.Gluster.MountDir, folder), Run: a.local, Logger: a.log,
+	})
+}
+
+// tidyChecks removes what a check that died left mounted.
+func (a *app) tidyChecks(ctx context.Context) error {
+	m, err := a.mounter(checkFolder)
+	if err != nil {
+		return err
+	}
+	return daemon.TidyChecks(ctx, m)
 }
 
 func (a *app) resolver() daemon.Resolver {
@@ -235,7 +271,7 @@ func (a *app) own(ctx context.Context, command string) (err error) {
 	if a.lock, err = a.catalog.Lock(command); err != nil {
 		return err
 	}
-	if err := a.daemon.Tidy(ctx); err != nil {
+	if err := errors.Join(a.daemon.Tidy(ctx), a.tidyChecks(ctx)); err != nil {
 		a.log.WarnContext(ctx, "leftovers of a command that died could not be removed", "error", err)
 	}
 	return ctx.Err()

@@ -30,7 +30,10 @@ func newCheckCommand(g *globals) *cobra.Command {
 		Short: "Test every connection and precondition, and say what is not covered",
 		Long: `Tries everything that a backup needs without changing anything: the BackupDisk,
 the local tools, Kubernetes, Heketi, ssh, each volume's bricks, thin pools and
-snapshot limits. Lists every claim that is not covered, with the reason.
+snapshot limits. Lists every claim that is not covered, with the reason. Mounts
+each blockhost volume read-only for a moment, counts its images, names what a
+killed gluster-block command left there, and asks the hosts that export them
+whether they can tell who is logged in, as restore-block will have to know.
 
 ` + exitCodeHelp,
 		Args: args(cobra.NoArgs),
@@ -39,20 +42,27 @@ snapshot limits. Lists every claim that is not covered, with the reason.
 }
 
 func runCheck(ctx context.Context, g *globals) (err error) {
-	a, err := openApp(g, nil)
+	a, err := openCheck(g)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	var c checker
-	c.disk(a.catalog)
+	missing := c.disk(a.cfg.Destination.Path)
 	c.tools()
 	c.servers(ctx, a)
 	c.volumes(ctx, a)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err := g.printFindings(c.list); err != nil {
 		return err
 	}
-	if c.failed {
+	switch {
+	case missing != nil:
+		// The worst of all: nothing can be backed up or restored.
+		return fmt.Errorf("%w: %w", errChecks, missing)
+	case c.failed:
 		return errChecks
 	}
 	return nil
@@ -78,12 +88,17 @@ func (c *checker) warn(check, detail, remedy string) {
 	c.list = append(c.list, finding{check, "warn", detail, remedy})
 }
 
-// disk checks the BackupDisk.
-func (c *checker) disk(r *catalog.Repository) {
+// disk checks the BackupDisk, and returns why it cannot be used at all.
+func (c *checker) disk(path string) error {
+	r, err := catalog.Open(path, catalog.Options{})
+	if err != nil {
+		c.add("BackupDisk", "", err)
+		return err
+	}
 	space, err := r.Space()
 	if err != nil {
 		c.add("BackupDisk", "", err)
-		return
+		return err
 	}
 	c.add("BackupDisk", fmt.Sprintf("%s: %s free of %s", r.Root(), size(space.Free), size(space.Total)), nil)
 	if space.Reflink {
@@ -99,6 +114,7 @@ func (c *checker) disk(r *catalog.Repository) {
 	for _, p := range problems {
 		c.add("backups", "", p)
 	}
+	return nil
 }
 
 // tools checks what this host must have. rsync was checked when the engine was
@@ -151,15 +167,32 @@ func (c *checker) volumes(ctx context.Context, a *app) {
 		}
 		c.warn("claim "+u.Key.String(), "not covered: "+u.Reason, "")
 	}
-	seen := map[string]bool{}
-	for _, t := range targets {
-		if seen[t.Volume] {
-			continue
+	c.byVolume(ctx, a, targets)
+}
+
+// byVolume checks each volume once, and each host that exports images once.
+func (c *checker) byVolume(ctx context.Context, a *app, targets []daemon.Target) {
+	exported := exports{}
+	for len(targets) > 0 && ctx.Err() == nil {
+		volume := targets[0].Volume
+		var here, rest []daemon.Target
+		for _, t := range targets {
+			if t.Volume == volume {
+				here = append(here, t)
+			} else {
+				rest = append(rest, t)
+			}
 		}
-		seen[t.Volume] = true
-		pools, err := a.daemon.CheckVolume(ctx, t)
-		c.add("volume "+t.Volume, poolLevels(pools), err)
+		targets = rest
+		pools, err := a.daemon.CheckVolume(ctx, here[0])
+		c.add("volume "+volume, poolLevels(pools), err)
+		// A volume that did not answer is not mounted: it would only say the
+		// same once more, later.
+		if err == nil || errors.Is(err, daemon.ErrNotCovered) {
+			c.images(ctx, a, here, exported)
+		}
 	}
+	c.sessions(ctx, a, exported)
 }
 
 func poolLevels(pools []daemon.PoolLevel) string {

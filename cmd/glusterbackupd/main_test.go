@@ -165,6 +165,53 @@ func TestBackupDiskMustBeInitialised(t *testing.T) {
 	}
 }
 
+// TestCheckGoesOnWithoutBackupDisk: a missing disk is one finding among the
+// others, and decides the exit code.
+func TestCheckGoesOnWithoutBackupDisk(t *testing.T) {
+	file, _ := setup(t)
+	got := invoke(t, "--config", file, "check", "-o", "json")
+	var list []finding
+	if err := json.Unmarshal([]byte(got.out), &list); err != nil || got.code != int(exitNoDisk) {
+		t.Fatalf("check: %v, %+v", err, got)
+	}
+	status := map[string]finding{}
+	for _, f := range list {
+		status[f.Check] = f
+	}
+	if f := status["BackupDisk"]; f.Status != "fail" || f.Remedy == "" {
+		t.Errorf("BackupDisk: %+v", f)
+	}
+	if f := status["claims"]; f.Status != "ok" || f.Detail != "1 covered" {
+		t.Errorf("claims: %+v", f)
+	}
+	if _, asked := status["volume docs"]; !asked {
+		t.Errorf("the volume was not asked: %+v", list)
+	}
+	invoke(t, "--config", file, "init")
+	if got := invoke(t, "--config", file, "check"); got.code != int(exitFailed) {
+		t.Errorf("with the BackupDisk, and without Gluster: %+v", got)
+	}
+}
+
+// TestCheckNamesWhatIsOnABlockhostVolume is what is printed of each oddity.
+func TestCheckNamesWhatIsOnABlockhostVolume(t *testing.T) {
+	var c checker
+	c.oddities("blockhost vol_a", "vol_a", blockstore.Listing{
+		Incomplete: []blockstore.IncompleteError{{Name: "killed", Volume: "vol_a", State: blockstore.StateDeleting}},
+		Orphans:    []blockstore.Orphan{{Path: "block-store/old.img", Size: 5, Links: 1}},
+		Problems:   []blockstore.Problem{{Name: "torn", Err: &blockstore.JournalError{Name: "torn", Reason: "odd"}}},
+	})
+	wants := [][2]string{{"block-meta/killed", "gluster-block delete vol_a/killed"}, {"block-store/old.img", "vol_a"}, {"torn", "gluster-block info"}}
+	if len(c.list) != len(wants) || c.failed {
+		t.Fatalf("findings %+v", c.list)
+	}
+	for i, f := range c.list {
+		if f.Check != "blockhost vol_a" || f.Status != "warn" || !strings.Contains(f.Detail, wants[i][0]) || !strings.Contains(f.Remedy, wants[i][1]) {
+			t.Errorf("finding %+v, want %q and %q", f, wants[i][0], wants[i][1])
+		}
+	}
+}
+
 func TestListAndRestoreToFolder(t *testing.T) {
 	file, disk := setup(t)
 	invoke(t, "--config", file, "init")
