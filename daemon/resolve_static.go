@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/glusterbackupd/glusterbackupd/catalog"
@@ -13,8 +14,15 @@ import (
 // Heketi.
 type Static struct{ targets []Target }
 
-// NewStatic returns a Resolver that knows exactly these targets.
-func NewStatic(targets []Target) *Static { return &Static{targets} }
+// NewStatic returns a Resolver that knows exactly these targets. They are
+// Unwatched.
+func NewStatic(targets []Target) *Static {
+	targets = slices.Clone(targets)
+	for i := range targets {
+		targets[i].Unwatched = true
+	}
+	return &Static{targets}
+}
 
 // Targets returns the list.
 func (s *Static) Targets(context.Context) ([]Target, []Uncovered, error) { return s.targets, nil, nil }

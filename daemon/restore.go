@@ -54,6 +54,9 @@ type Plan struct {
 	// Files and Bytes are what the backup holds below Path.
 	Files, Bytes int64
 	Delete       bool
+	// Unwatched says that nobody can tell whether the files are in use: there
+	// is no Kubernetes to ask for pods. Of an image its sessions tell.
+	Unwatched bool
 	// Safety says whether a snapshot of the volume is taken first.
 	Safety bool
 	// Changed and Deleted are the number of files that the restore will write

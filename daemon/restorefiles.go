@@ -110,6 +110,7 @@ func (d *Daemon) restoreToVolume(ctx context.Context, q RestoreRequest, done *Re
 		return &WrongKindError{q.Key, t.Image}
 	}
 	done.Plan.Target, done.Plan.Volume, done.Plan.Safety = t.String(), t.Volume, true
+	done.Plan.Unwatched = t.Unwatched
 	g, err := d.o.Gluster(t.Hosts)
 	if err != nil {
 		return err

@@ -29,6 +29,8 @@ type Target struct {
 	GBID string
 	// Exporters are the hosts that Heketi lists as exporting the image.
 	Exporters []string
+	// Unwatched is true where nobody can say which pods use the claim.
+	Unwatched bool
 	// Objects are the claim's Kubernetes objects as served, by file name.
 	Objects map[string][]byte
 }

@@ -31,6 +31,7 @@ type planOutput struct {
 	Deleted  int64        `json:"deleted"`
 	Changes  []string     `json:"changes,omitempty"`
 	Safety   bool         `json:"safetySnapshot"`
+	Unknown  bool         `json:"useUnknown"`
 	Needed   int64        `json:"poolBytesNeeded"`
 	Room     int64        `json:"poolBytesRoom"`
 	Executed bool         `json:"executed"`
@@ -100,6 +101,9 @@ func printPlan(w io.Writer, p daemon.Plan) {
 		t.row("thin pool", fmt.Sprintf("needs up to %s, room for %s", size(p.Needed), size(p.Room)))
 		t.row("before", "a safety snapshot of "+p.Volume)
 	}
+	if p.Unwatched {
+		t.row("in use", "unknown: without Kubernetes nobody can tell; make sure yourself that nothing writes to the volume")
+	}
 	_ = t.flush() // Only a message for the person at the terminal.
 	for i, c := range p.Changes {
 		if i == shownChanges {
@@ -123,7 +127,7 @@ func (g *globals) printRestored(done daemon.Restored, executed bool) error {
 		}{
 			planOutput{
 				outputOf(p.Backup), p.Target, p.Volume, p.Path, p.Files, p.Bytes,
-				p.Changed, p.Deleted, p.Changes, p.Safety, p.Needed, p.Room, executed,
+				p.Changed, p.Deleted, p.Changes, p.Safety, p.Unwatched, p.Needed, p.Room, executed,
 			}, done.SafetySnapshot, done.Written, done.Compared, done.Took.Seconds(),
 		})
 	}
