@@ -27,7 +27,7 @@ func TestMandatoryLocking(t *testing.T) {
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
-			err := blockstore.MandatoryLocking(tt.options)
+			err := blockstore.MandatoryLocking("vol_a", tt.options)
 			if (err != nil) != (tt.fenced != "") {
 				t.Fatalf("error = %v, want fenced by %q", err, tt.fenced)
 			}
@@ -38,8 +38,8 @@ func TestMandatoryLocking(t *testing.T) {
 			if !ok || !errors.Is(err, blockstore.ErrFenced) || fenced.Option != tt.fenced {
 				t.Errorf("error = %v, want fenced by %q", err, tt.fenced)
 			}
-			if !strings.Contains(fenced.Remedy(), tt.fenced) {
-				t.Errorf("remedy %q does not name the option", fenced.Remedy())
+			if !strings.Contains(err.Error(), "vol_a") || !strings.Contains(fenced.Remedy(), "reset vol_a "+tt.fenced) {
+				t.Errorf("%v: error or remedy %q does not name volume and option", err, fenced.Remedy())
 			}
 		})
 	}

@@ -27,6 +27,20 @@ func (d *Daemon) CheckVolume(ctx context.Context, t Target) ([]PoolLevel, error)
 	return pools, err
 }
 
+// CheckLocking returns an error when the options of the target's volume keep its
+// images from being read and restored.
+func (d *Daemon) CheckLocking(ctx context.Context, t Target) error {
+	g, err := d.o.Gluster(t.Hosts)
+	if err != nil {
+		return err
+	}
+	v, err := g.Volume(ctx, t.Volume)
+	if err != nil {
+		return err
+	}
+	return blockstore.MandatoryLocking(v.Name, v.Options)
+}
+
 // checkMount begins the name of a check's mount point; the number of its process
 // and the volume follow. Checks take no lock and may run beside each other.
 const checkMount = "check-%d"

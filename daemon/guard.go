@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/glusterbackupd/glusterbackupd/blockstore"
@@ -25,8 +24,8 @@ func (d *Daemon) recheck(ctx context.Context, g Health, p Plan, planned time.Tim
 		return err
 	}
 	if p.Backup.Info.Block != nil {
-		if err := blockstore.MandatoryLocking(v.Options); err != nil {
-			return fmt.Errorf("volume %s: %w", p.Volume, err)
+		if err := blockstore.MandatoryLocking(v.Name, v.Options); err != nil {
+			return err
 		}
 	}
 	_, _, err = room(v, pools, p.bytes, d.o.Limits)

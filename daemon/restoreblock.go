@@ -120,8 +120,8 @@ func (d *Daemon) checkImage(ctx context.Context, g Gluster, t Target, p *Plan) (
 	if err != nil {
 		return err
 	}
-	if err := blockstore.MandatoryLocking(v.Options); err != nil {
-		return fmt.Errorf("volume %s: %w", t.Volume, err)
+	if err := blockstore.MandatoryLocking(v.Name, v.Options); err != nil {
+		return err
 	}
 	rel := &releases{log: d.log}
 	defer func() { err = errors.Join(err, rel.run(ctx)) }()

@@ -31,6 +31,9 @@ func (c *checker) images(ctx context.Context, a *app, targets []daemon.Target, e
 	}
 	volume := targets[0].Volume
 	check := "blockhost " + volume
+	if err := a.daemon.CheckLocking(ctx, targets[0]); err != nil {
+		c.add(check, "", err)
+	}
 	l, err := a.daemon.CheckImages(ctx, targets[0])
 	if err != nil {
 		c.add(check, "", fmt.Errorf("volume %s: %w", volume, err))
