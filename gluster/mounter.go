@@ -250,6 +250,7 @@ func (m *Mounter) mount(ctx context.Context, r mountRequest) (string, error) {
 	}
 	run, cancel := context.WithTimeoutCause(ctx, m.opts.MountTimeout, errMountTimeout)
 	defer cancel()
+	r.servers = preferReachable(run, r.servers, dialGlusterd)
 	_, runErr := m.opts.Run.Run(run, r.args(dir, log)...)
 	// The helper's word counts for little: it may fail after it has mounted and
 	// succeed without.
