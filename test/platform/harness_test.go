@@ -349,14 +349,8 @@ func sequence(list []manifest.Entry) func(func(manifest.Entry, error) bool) {
 // assertNothingLeft fails the test if a mount, a snapshot or a half-written
 // backup of ours is left.
 func (b *bench) assertNothingLeft() {
-	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(mountDir))
-	if err != nil {
-		b.Error(err)
-	}
-	for _, m := range mounts {
-		b.Errorf("left behind: mount %s of %s", m.Mountpoint, m.Source)
-	}
-	err = filepath.WalkDir(b.disk, func(path string, d fs.DirEntry, err error) error {
+	b.assertNoMounts()
+	err := filepath.WalkDir(b.disk, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && (strings.HasSuffix(path, ".partial") || strings.HasPrefix(d.Name(), ".trash-")) {
 			b.Errorf("left behind: %s", path)
 		}
@@ -368,6 +362,27 @@ func (b *bench) assertNothingLeft() {
 	if left := b.snapshots(); len(left) > 0 && !b.keepsSnapshots {
 		b.Errorf("left behind: snapshots %v", left)
 	}
+}
+
+// assertNoMounts fails the test if a mount of ours is left.
+func (b *bench) assertNoMounts() {
+	b.Helper()
+	for _, m := range b.mounts() {
+		b.Errorf("left behind: mount %s", m)
+	}
+}
+
+// mounts lists the mounts of the program under test.
+func (b *bench) mounts() (list []string) {
+	b.Helper()
+	found, err := mountinfo.GetMounts(mountinfo.PrefixFilter(mountDir))
+	if err != nil {
+		b.Error(err)
+	}
+	for _, m := range found {
+		list = append(list, m.Mountpoint+" of "+m.Source)
+	}
+	return list
 }
 
 // snapshots lists the snapshots in the lab that were taken for this test's

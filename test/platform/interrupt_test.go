@@ -31,13 +31,22 @@ func (b *bench) interrupted(sig syscall.Signal) int {
 // awaitPartial waits until data arrives in a half-written backup.
 func (b *bench) awaitPartial() {
 	b.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	b.await("copy", func() bool {
 		list, _ := filepath.Glob(filepath.Join(b.disk, "*", "*", "*.partial", "data", "*"))
-		if len(list) > 0 {
+		return len(list) > 0
+	})
+}
+
+// await waits until a command that was started has come to where it shall be
+// disturbed.
+func (b *bench) await(what string, there func() bool) {
+	b.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if there() {
 			return
 		}
 	}
-	b.Fatal("no copy began within a minute")
+	b.Fatalf("no %s began within two minutes", what)
 }
 
 // TestInterruptedBackupLeavesNothing stops a backup in mid-copy the way a
