@@ -54,10 +54,11 @@ type Journal struct {
 // ParseJournal reads a journal to its end. Of several lines with one key the
 // last one counts. Keys that have no field here, PRIOPATH, RINGBUFFER, BLKSIZE
 // and IOTIMEOUT among them, are passed over: a journal is backed up and put
-// back as the bytes that it is, so that they are kept all the same. A last line without newline is being written by gluster-block, or was cut off
-// by a crash: it is never interpreted, see Journal.Torn. Any other text that
-// gluster-block cannot have written, and more than 1 MiB, is an error that Is
-// ErrJournal; an error of r is returned as it is.
+// back as the bytes that it is, so that they are kept all the same. A last line
+// without newline is being written by gluster-block, or was cut off by a crash:
+// it is never interpreted, see Journal.Torn. Any other text that gluster-block
+// cannot have written, and more than 1 MiB, is an error that Is ErrJournal; an
+// error of r is returned as it is.
 func ParseJournal(r io.Reader) (Journal, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxJournal+1))
 	if err != nil {

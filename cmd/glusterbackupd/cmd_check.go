@@ -48,6 +48,9 @@ func runCheck(ctx context.Context, g *globals) (err error) {
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	var c checker
+	if err := a.tidyChecks(ctx); err != nil {
+		c.add("leftovers", "", err)
+	}
 	missing := c.disk(a.cfg.Destination.Path)
 	c.tools()
 	c.servers(ctx, a)
