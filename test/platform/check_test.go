@@ -82,3 +82,23 @@ func TestCheckGoesOnWithoutBackupDisk(t *testing.T) {
 		t.Errorf("blockhost volume: %+v", list)
 	}
 }
+
+// TestKilledCheckIsTidied kills a check while it has the blockhost volume
+// mounted. The next command takes the mount away.
+func TestKilledCheckIsTidied(t *testing.T) {
+	b := newBench(t)
+	cmd := b.command("check")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	b.await("look at the blockhost volume", func() bool { return len(b.mounts()) > 0 })
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // It was killed on purpose.
+	if len(b.mounts()) == 0 {
+		t.Fatal("the check had given its mount back already")
+	}
+	b.backup("media/docs")
+	b.assertNoMounts()
+}
