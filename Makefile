@@ -50,7 +50,7 @@ unit: | setup
 # Real Heketi, kube-apiserver, etcd and sshd on loopback; no guest.
 integration: bin/lab
 	@$(LAB) setup
-	@$(call timed,go test -count=1 -tags integration ./runner/... ./test/integration/...)
+	@$(call timed,go test -count=1 -tags integration ./runner/... ./systemd/... ./test/integration/...)
 
 # Real Gluster with snapshots, Heketi, Kubernetes and iSCSI: the whole lab.
 platform: bin/glusterbackupd lab-up

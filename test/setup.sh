@@ -9,6 +9,7 @@ packages=(
   rsync xfsprogs e2fsprogs         # the copy engine, and BackupDisks of the tests
   acl attr util-linux              # the generator of test files
   openssh-client openssh-server    # the ssh tests
+  systemd                          # its check of the unit file
 )
 missing=()
 for p in "${packages[@]}"; do
