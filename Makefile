@@ -12,6 +12,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# The date of the commit: two builds of one commit are equal, byte for byte.
+EPOCH    ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+DATE      = $(shell date -u -d @$(EPOCH) +%F)
+DIST     := dist
 CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/glusterbackupd-lab
 GOLANGCI_VERSION := 2.15.0
 GOLANGCI := $(CACHE)/bin/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
@@ -26,7 +30,7 @@ export GLUSTERBACKUPD_LAB_BIN := $(CACHE)/bin
 timed = start=$$(date +%s); $(1); echo "== $@: $$(( $$(date +%s) - start )) s"
 
 .PHONY: build setup test unit integration platform lint fuzz demo \
-        lab-up lab-down lab-status lab-ssh completion clean
+        lab-up lab-down lab-status lab-ssh man completion clean
 
 build: bin/glusterbackupd
 
@@ -87,9 +91,14 @@ lab-status: bin/lab
 lab-ssh: bin/lab
 	@$(LAB) ssh $(CMD)
 
+man: bin/glusterbackupd
+	@rm -rf $(DIST)/man; mkdir -p $(DIST)/man
+	@bin/glusterbackupd man --date $(DATE) $(DIST)/man
+	@go run ./systemd/cmd/manpage --date $(DATE) --version $(VERSION) <docs/configuration.md >$(DIST)/man/glusterbackupd.toml.5
+
 completion: bin/glusterbackupd
-	@mkdir -p dist/completion
-	@for s in bash zsh fish; do bin/glusterbackupd completion $$s > dist/completion/glusterbackupd.$$s; done
+	@mkdir -p $(DIST)/completion
+	@for s in bash zsh fish; do bin/glusterbackupd completion $$s > $(DIST)/completion/glusterbackupd.$$s; done
 
 clean:
-	rm -rf bin dist
+	rm -rf bin $(DIST)

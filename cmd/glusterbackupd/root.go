@@ -119,7 +119,7 @@ BackupDisk as plain files, and puts data back.
 		newInitCommand(g), newBackupCommand(g), newListCommand(g),
 		newRestoreCommand(g), newRestoreBlockCommand(g),
 		newPruneCommand(g), newProtectCommand(g), newUnprotectCommand(g), newVerifyCommand(g),
-		newCheckCommand(g), newConfigCommand(g), newVersionCommand(g),
+		newCheckCommand(g), newConfigCommand(g), newVersionCommand(g), newManCommand(g),
 	)
 	return root
 }
