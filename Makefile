@@ -16,9 +16,17 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 EPOCH    ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 DATE      = $(shell date -u -d @$(EPOCH) +%F)
 DIST     := dist
+STAGE    := $(DIST)/stage
+ARCHES   := amd64 arm64 ppc64le s390x
+ARCH     := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
+# A version for packages: of the tag, or one that every tag is newer than.
+PACKAGE_VERSION = $(shell echo '$(VERSION)' | sed -E 's/^v([0-9])/\1/; t tag; s/^/0~$(subst -,,$(DATE))./; :tag; s/-/+/; s/-/./g')
+BUILD    = go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/glusterbackupd-lab
 GOLANGCI_VERSION := 2.15.0
 GOLANGCI := $(CACHE)/bin/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
+NFPM_VERSION := 2.45.0
+NFPM     := $(CACHE)/bin/nfpm-$(NFPM_VERSION)/nfpm
 NETNS    := gblab
 LAB      := bin/lab
 ENTER    := nsenter --net=/run/netns/$(NETNS)
@@ -30,13 +38,13 @@ export GLUSTERBACKUPD_LAB_BIN := $(CACHE)/bin
 timed = start=$$(date +%s); $(1); echo "== $@: $$(( $$(date +%s) - start )) s"
 
 .PHONY: build setup test unit integration platform lint fuzz demo \
-        lab-up lab-down lab-status lab-ssh man completion clean
+        lab-up lab-down lab-status lab-ssh package dist man completion clean
 
 build: bin/glusterbackupd
 
 .PHONY: bin/glusterbackupd bin/lab
 bin/glusterbackupd: | setup
-	@$(call timed,go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/glusterbackupd)
+	@$(call timed,$(BUILD) -o $@ ./cmd/glusterbackupd)
 
 bin/lab: | setup
 	@go build -o $@ ./test/lab/cmd/lab
@@ -90,6 +98,36 @@ lab-status: bin/lab
 # make lab-ssh CMD='gluster volume info' runs one command; without CMD it is a shell.
 lab-ssh: bin/lab
 	@$(LAB) ssh $(CMD)
+
+# The deb and the rpm for this machine's architecture, in $(DIST).
+package: package-$(ARCH)
+
+# Static binaries and packages for all architectures, with their sums.
+dist: $(ARCHES:%=package-%)
+	@cd $(DIST) && sha256sum glusterbackupd[-_]* >SHA256SUMS
+
+.PHONY: $(ARCHES:%=package-%)
+$(ARCHES:%=package-%): package-%: stage $(NFPM)
+	@$(call timed,GOARCH=$* $(BUILD) -o $(DIST)/glusterbackupd-linux-$* ./cmd/glusterbackupd)
+	@touch -d @$(EPOCH) $(DIST)/glusterbackupd-linux-$*
+	@for kind in deb rpm; do \
+	  SOURCE_DATE_EPOCH=$(EPOCH) ARCH=$* VERSION='$(PACKAGE_VERSION)' BINARY=$(DIST)/glusterbackupd-linux-$* STAGE=$(STAGE) \
+	    $(NFPM) package --config systemd/package/nfpm.yaml --packager $$kind --target $(DIST)/ | tail -n 1; done
+
+# What the packages of all architectures have in common. The sums of the
+# packages depend on modes and times, so both are set.
+.PHONY: stage
+stage: man completion
+	@rm -rf $(STAGE) $(DIST)/glusterbackupd[-_]* $(DIST)/SHA256SUMS; mkdir -p $(STAGE)/doc/docs
+	@cp -r $(DIST)/man $(DIST)/completion systemd/glusterbackupd.service systemd/config.toml LICENSE $(STAGE)
+	@cp -r README.md CHANGELOG.md $(STAGE)/doc; cp -r docs/* $(STAGE)/doc/docs; rm $(STAGE)/doc/docs/lab.md
+	@go run ./systemd/cmd/licenses $(ARCHES:%=-arch %) >$(STAGE)/THIRD-PARTY-LICENSES
+	@gzip -9n $(STAGE)/man/*
+	@chmod -R u=rwX,go=rX $(STAGE); find $(STAGE) -exec touch -d @$(EPOCH) {} +
+
+$(NFPM): | setup
+	@echo "building nfpm $(NFPM_VERSION), once"
+	@GOBIN=$(@D) go install github.com/goreleaser/nfpm/v2/cmd/nfpm@v$(NFPM_VERSION)
 
 man: bin/glusterbackupd
 	@rm -rf $(DIST)/man; mkdir -p $(DIST)/man

@@ -42,6 +42,9 @@ type listed struct {
 // linked returns the modules of all packages that the program is made of on
 // any of the architectures, and Go itself, sorted by path.
 func linked(program string, arches []string) ([]*module, error) {
+	if len(arches) == 0 {
+		return nil, errors.New("no architecture is named")
+	}
 	modules := map[string]*module{}
 	for _, arch := range arches {
 		packages, err := list(program, arch)

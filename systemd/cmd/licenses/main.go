@@ -20,9 +20,13 @@ import (
 
 func main() {
 	program := flag.String("program", "./cmd/glusterbackupd", "package of the program")
-	arches := flag.String("arch", "amd64", "its architectures, with commas between them")
+	var arches []string
+	flag.Func("arch", "an architecture; may be repeated", func(arch string) error {
+		arches = append(arches, arch)
+		return nil
+	})
 	flag.Parse()
-	if err := run(*program, strings.Split(*arches, ","), os.Stdout); err != nil {
+	if err := run(*program, arches, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
