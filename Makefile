@@ -60,9 +60,9 @@ unit: | setup
 	@$(call timed,go test ./...)
 
 # Real Heketi, kube-apiserver, etcd and sshd on loopback; no guest.
-integration: bin/lab
+integration: bin/lab package
 	@$(LAB) setup
-	@$(call timed,go test -count=1 -tags integration ./runner/... ./systemd/... ./test/integration/...)
+	@$(call timed,go test -count=1 -tags integration ./runner/... ./systemd/... ./test/integration/... ./test/package/...)
 
 # Real Gluster with snapshots, Heketi, Kubernetes and iSCSI: the whole lab.
 platform: bin/glusterbackupd lab-up

@@ -10,6 +10,7 @@ packages=(
   acl attr util-linux              # the generator of test files
   openssh-client openssh-server    # the ssh tests
   systemd                          # its check of the unit file
+  rpm                              # it reads the packages in their tests
 )
 missing=()
 for p in "${packages[@]}"; do
