@@ -10,10 +10,10 @@ import (
 type stateCollector struct {
 	state func() State
 
-	claimInfo, claimState, lastSuccess, interval   *prometheus.Desc
-	nextRun, lastSize, backups                     *prometheus.Desc
-	poolInfo, poolData, poolMetadata, snapshots    *prometheus.Desc
-	diskFree, diskSize, lastVerified *prometheus.Desc
+	claimInfo, claimState, lastSuccess, interval *prometheus.Desc
+	nextRun, lastSize, backups                   *prometheus.Desc
+	poolInfo, poolData, poolMetadata, snapshots  *prometheus.Desc
+	diskFree, diskSize, lastVerified             *prometheus.Desc
 }
 
 func newStateCollector(state func() State) *stateCollector {
