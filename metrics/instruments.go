@@ -38,7 +38,7 @@ func newInstruments(r prometheus.Registerer) *instruments {
 			"Summaries of slots that the ping address or the webhook did not get."),
 		lastMissed: gauge(f, "last_missed_slot_timestamp_seconds", "When a missed slot was last noticed; 0 if never since the start."),
 		reloadOK:   gauge(f, "config_last_reload_successful", "1 if the configuration was valid when it was last read, else 0."),
-		reloadTime: gauge(f, "config_last_reload_success_timestamp_seconds", "When a valid configuration was last read; 0 if never."),
+		reloadTime: gauge(f, "config_last_reload_success_timestamp_seconds", "When a valid configuration was last read."),
 		start:      gauge(f, "start_time_seconds", "When the daemon started."),
 		build: f.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "build_info", Help: "Always 1; the labels tell the program's and Go's version.",

@@ -94,6 +94,8 @@ func New(o Options) (*Metrics, error) {
 	m.instruments = newInstruments(m.registry)
 	m.build.WithLabelValues(o.Version, runtime.Version()).Set(1)
 	m.start.Set(seconds(o.Start))
+	m.reloadOK.Set(1) // With a configuration that is not valid there is no daemon.
+	m.reloadTime.Set(seconds(o.Start))
 	for _, c := range []prometheus.Collector{
 		newStateCollector(o.State),
 		collectors.NewGoCollector(),
@@ -147,8 +149,8 @@ func (m *Metrics) EventFailed() { m.eventErrors.Inc() }
 // NotificationFailed counts a summary that somebody did not get.
 func (m *Metrics) NotificationFailed() { m.notificationErrors.Inc() }
 
-// Reloaded notes the result of reading the configuration, at the start or
-// later.
+// Reloaded notes the result of reading the configuration again; that of the
+// first time is known from the daemon's being there.
 func (m *Metrics) Reloaded(ok bool) {
 	if !ok {
 		m.reloadOK.Set(0)

@@ -180,6 +180,9 @@ func TestEvents(t *testing.T) {
 		m.Pruned(5)
 		m.EventFailed()
 		m.NotificationFailed()
+		if got := ours(t, m, "config_last_reload_successful"); got != "glusterbackupd_config_last_reload_successful 1\n" {
+			t.Errorf("after the start: %s", got)
+		}
 		m.Reloaded(true)
 		time.Sleep(time.Hour)
 		m.Reloaded(false)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -184,6 +185,39 @@ func TestWebhook(t *testing.T) {
 			t.Errorf("want -, got +:\n%s", diff)
 		}
 	})
+}
+
+// TestDocument sends the summary whose document the admin's guide shows.
+func TestDocument(t *testing.T) {
+	const name = "../docs/monitoring/README.md"
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(content), "```json\n")
+	block, _, _ := strings.Cut(after, "```")
+	var want, got map[string]any
+	if err := json.Unmarshal([]byte(block), &want); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	s := newService(answer{status: 200})
+	summary := bad()
+	summary.Failed[0].Error = "brick is down"
+	n := newNotifier(t, notify.Options{Webhook: webhook, Client: &http.Client{Transport: s}})
+	if err := n.Send(t.Context(), summary); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(s.calls[0].Body), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("document -, code +:\n%s", diff)
+	}
+	for key := range got {
+		if !strings.Contains(string(content), "`"+key+"`") {
+			t.Errorf("%s does not explain %s", name, key)
+		}
+	}
 }
 
 // TestLarge wants a summary of a cluster whose Gluster is down to stay small.
