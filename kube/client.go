@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -16,9 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/dynamic"
+	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/pager"
+	"k8s.io/klog/v2"
 )
 
 const (
@@ -26,13 +29,16 @@ const (
 	defaultQPS     = 20
 )
 
-// The resources that the package reads.
+// The resources that the package asks for.
 const (
 	claimResource     = "persistentvolumeclaims"
 	volumeResource    = "persistentvolumes"
+	namespaceResource = "namespaces"
 	podResource       = "pods"
 	endpointsResource = "endpoints"
 	serviceResource   = "services"
+	eventResource     = "events"
+	leaseResource     = "leases"
 )
 
 // Options configure a [Client]. The zero value is a client inside a pod.
@@ -48,7 +54,8 @@ type Options struct {
 	// means 20.
 	QPS float32
 	// Logger gets the API server's warnings (such as the deprecation of
-	// Endpoints) at level Debug; nil discards them.
+	// Endpoints) and what client-go says about broken connections, at level
+	// Debug; nil discards them.
 	Logger *slog.Logger
 }
 
@@ -56,7 +63,9 @@ type Options struct {
 type Client struct {
 	kubeconfig, server string
 	timeout            time.Duration
+	log                klog.Logger
 	core               dynamic.Interface
+	leases             coordinationv1client.LeasesGetter // With a rate limit of its own: renewals never queue.
 	root               rest.Interface
 }
 
@@ -78,10 +87,14 @@ func New(o Options) (*Client, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.log = quiet(o.Logger)
 	config.QPS, config.Burst = o.QPS, int(2*o.QPS)+1
 	config.UserAgent = "glusterbackupd"
 	config.WarningHandler = warnings{o.Logger}
 	if c.core, err = dynamic.NewForConfig(config); err != nil {
+		return nil, c.misconfigured(err)
+	}
+	if c.leases, err = coordinationv1client.NewForConfig(config); err != nil {
 		return nil, c.misconfigured(err)
 	}
 	if c.root, err = rootClient(config); err != nil {
@@ -123,14 +136,47 @@ func (w warnings) HandleWarningHeader(_ int, _, text string) {
 	w.log.Debug("Kubernetes API warns", "text", text)
 }
 
+// limit bounds one request, and gives it the logger for client-go.
+func (c *Client) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(klog.NewContext(ctx, c.log), c.timeout)
+}
+
+// quiet makes the logger for client-go, which calls every broken connection an
+// error: what is one is decided by who gets the error that is returned. It is
+// handed over by context, so that the program's global klog stays as it is.
+func quiet(l *slog.Logger) klog.Logger { return logr.FromSlogHandler(demoted{l.Handler()}) }
+
+// demoted makes every record one of level Debug.
+type demoted struct{ slog.Handler }
+
+// Enabled implements slog.Handler. Finer levels than client-go's first are its
+// tracing, which nobody asks for here.
+func (d demoted) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo && d.Handler.Enabled(ctx, slog.LevelDebug)
+}
+
+// Handle implements slog.Handler.
+func (d demoted) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = slog.LevelDebug
+	return d.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (d demoted) WithAttrs(a []slog.Attr) slog.Handler { return demoted{d.Handler.WithAttrs(a)} }
+
+// WithGroup implements slog.Handler.
+func (d demoted) WithGroup(name string) slog.Handler { return demoted{d.Handler.WithGroup(name)} }
+
 // Server returns the API server's URL.
 func (c *Client) Server() string { return c.server }
 
 // Ping returns the server's version, such as "v1.34.4", after it has checked
-// that claims, volumes and pods of the whole cluster may be listed.
+// that claims, volumes, namespaces and pods of the whole cluster may be listed.
+// The rights to watch, to hold Leases and to write are not asked for: whoever
+// needs them learns from [Client.Watch], [Leases.Acquire] and the others.
 func (c *Client) Ping(ctx context.Context) (string, error) {
 	const op = "read version"
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	limited, cancel := c.limit(ctx)
 	defer cancel()
 	result := c.root.Get().AbsPath("/version").Do(limited)
 	if err := result.Error(); err != nil {
@@ -147,7 +193,7 @@ func (c *Client) Ping(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", c.damaged(request{op: op}, err)
 	}
-	for _, resource := range []string{claimResource, volumeResource, podResource} {
+	for _, resource := range []string{claimResource, volumeResource, namespaceResource, podResource} {
 		if _, err := c.page(ctx, request{op: "list", resource: resource}, metav1.ListOptions{Limit: 1}); err != nil {
 			return "", err
 		}
@@ -169,7 +215,7 @@ func (c *Client) resource(r request) dynamic.ResourceInterface {
 
 // get reads one object.
 func (c *Client) get(ctx context.Context, r request) (*unstructured.Unstructured, error) {
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	limited, cancel := c.limit(ctx)
 	defer cancel()
 	object, err := c.resource(r).Get(limited, r.name, metav1.GetOptions{})
 	if err != nil {
@@ -180,7 +226,7 @@ func (c *Client) get(ctx context.Context, r request) (*unstructured.Unstructured
 
 // page reads one page of a list.
 func (c *Client) page(ctx context.Context, r request, o metav1.ListOptions) (*unstructured.UnstructuredList, error) {
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	limited, cancel := c.limit(ctx)
 	defer cancel()
 	list, err := c.resource(r).List(limited, o)
 	if err != nil {

@@ -161,9 +161,7 @@ func (c *Client) classifyStatus(e *Error, err error) {
 		e.remedy = "Renew the credentials in " + c.source() + "."
 	case apierrors.IsForbidden(err):
 		e.kind = ErrForbidden
-		e.remedy = "Give the identity in " + c.source() + " the rights get and list for " +
-			strings.Join([]string{claimResource, volumeResource, podResource, endpointsResource, serviceResource}, ", ") +
-			" in the whole cluster: kubectl create clusterrolebinding."
+		e.remedy = "Give the identity in " + c.source() + " " + e.rights() + ": kubectl create clusterrolebinding."
 	case apierrors.IsNotFound(err) && !alien && e.Name != "":
 		e.kind, e.cause = errMissing, nil
 		if e.Resource == claimResource {
@@ -175,6 +173,24 @@ func (c *Client) classifyStatus(e *Error, err error) {
 		e.temporary = apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) ||
 			apierrors.IsTimeout(err) || apierrors.IsServiceUnavailable(err)
 	}
+}
+
+// rights names what the identity needs for the request and the others that go
+// with it.
+func (e *Error) rights() string {
+	switch {
+	case e.Resource == leaseResource:
+		return "the rights get, create and update for leases.coordination.k8s.io in namespace " + e.Namespace
+	case e.Resource == eventResource:
+		return "the rights create and patch for events in the whole cluster"
+	case e.Op == "annotate":
+		return "the right patch for " + claimResource + " in the whole cluster"
+	case e.Op == "watch":
+		return "the right watch for " + strings.Join([]string{claimResource, volumeResource, namespaceResource}, ", ") + " in the whole cluster"
+	}
+	return "the rights get and list for " +
+		strings.Join([]string{claimResource, volumeResource, namespaceResource, podResource, endpointsResource, serviceResource}, ", ") +
+		" in the whole cluster"
 }
 
 func (c *Client) unusable(e *Error) {
