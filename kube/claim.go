@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -35,9 +36,18 @@ type Claim struct {
 	Namespace, Name, UID string
 	// Phase as Kubernetes reports it: Pending, Bound or Lost.
 	Phase string
+	// Created is when the claim was made, by the API server's clock, in UTC to
+	// the second.
+	Created time.Time
 	// Deleting is set when the claim is on its way out, perhaps held up by a
 	// pod that uses it.
 	Deleting bool
+	// Labels of the claim. Like the two maps below it is nil when empty, may
+	// be shared with other readers, and must not be changed.
+	Labels map[string]string
+	// Annotations of the claim, and NamespaceAnnotations of its namespace,
+	// whose keys begin with AnnotationPrefix.
+	Annotations, NamespaceAnnotations map[string]string
 	// Kind, and for kinds other than File and Block the Reason for the admin.
 	Kind   Kind
 	Reason string
@@ -64,8 +74,8 @@ type Claim struct {
 }
 
 // Claims returns the claims of one namespace, or of all with "", ordered by
-// namespace and name, from one list of claims and one of volumes. For the
-// objects themselves see [Client.Objects].
+// namespace and name, from one list each of claims, volumes and namespaces. For
+// the objects themselves see [Client.Objects].
 func (c *Client) Claims(ctx context.Context, namespace string) ([]Claim, error) {
 	r := request{op: "list", resource: claimResource, namespace: namespace}
 	if namespace != "" {
@@ -83,19 +93,55 @@ func (c *Client) Claims(ctx context.Context, namespace string) ([]Claim, error) 
 	if err != nil {
 		return nil, err
 	}
-	// Second, so that the volume of every bound claim existed at that time.
+	// After the claims, so that the volume of every bound one existed at that
+	// time.
 	volumes, err := c.volumes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	annotations, err := c.namespaceAnnotations(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
 	result := make([]Claim, 0, len(claims))
 	for i := range claims {
-		result = append(result, classify(&claims[i], volumes[claims[i].Spec.VolumeName]))
+		claim := classify(&claims[i], volumes[claims[i].Spec.VolumeName])
+		claim.NamespaceAnnotations = annotations[claim.Namespace]
+		result = append(result, claim)
 	}
-	slices.SortFunc(result, func(a, b Claim) int {
+	order(result)
+	return result, nil
+}
+
+// order sorts claims by namespace and name.
+func order(claims []Claim) {
+	slices.SortFunc(claims, func(a, b Claim) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	return result, nil
+}
+
+// namespaceAnnotations returns our annotations of one namespace, or of all
+// with "", by the namespace's name. One that does not exist has none.
+func (c *Client) namespaceAnnotations(ctx context.Context, namespace string) (map[string]map[string]string, error) {
+	r := request{op: "list", resource: namespaceResource}
+	annotations := make(map[string]map[string]string)
+	if namespace == "" {
+		err := c.list(ctx, r, func(u *unstructured.Unstructured) error {
+			annotations[u.GetName()] = ours(u.GetAnnotations())
+			return nil
+		})
+		return annotations, err
+	}
+	r.op, r.name = "read", namespace
+	object, err := c.get(ctx, r)
+	if errors.Is(err, errMissing) {
+		return annotations, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	annotations[namespace] = ours(object.GetAnnotations())
+	return annotations, nil
 }
 
 // volumes returns all PersistentVolumes by name.
@@ -124,22 +170,35 @@ func (c *Client) Claim(ctx context.Context, namespace, name string) (Claim, erro
 	if err := c.convert(r, object, &pvc); err != nil {
 		return Claim{}, err
 	}
-	if pvc.Spec.VolumeName == "" {
-		return classify(&pvc, nil), nil
-	}
-	r = request{op: "read", resource: volumeResource, name: pvc.Spec.VolumeName}
-	object, err = c.get(ctx, r)
-	if errors.Is(err, errMissing) {
-		return classify(&pvc, nil), nil
-	}
+	pv, err := c.volume(ctx, pvc.Spec.VolumeName)
 	if err != nil {
 		return Claim{}, err
 	}
-	var pv corev1.PersistentVolume
-	if err := c.convert(r, object, &pv); err != nil {
+	annotations, err := c.namespaceAnnotations(ctx, namespace)
+	if err != nil {
 		return Claim{}, err
 	}
-	return classify(&pvc, &pv), nil
+	claim := classify(&pvc, pv)
+	claim.NamespaceAnnotations = annotations[namespace]
+	return claim, nil
+}
+
+// volume reads a PersistentVolume; it returns nil when there is none of that
+// name, or no name.
+func (c *Client) volume(ctx context.Context, name string) (*corev1.PersistentVolume, error) {
+	if name == "" {
+		return nil, nil
+	}
+	r := request{op: "read", resource: volumeResource, name: name}
+	object, err := c.get(ctx, r)
+	if errors.Is(err, errMissing) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	pv := new(corev1.PersistentVolume)
+	return pv, c.convert(r, object, pv)
 }
 
 // checkNames refuses what cannot be a namespace or the name of a claim.

@@ -35,17 +35,22 @@ var (
 )
 
 // classify decides what is behind a claim. pv is the volume that the claim
-// names, nil when it does not exist.
+// names, nil when it does not exist. NamespaceAnnotations are the caller's.
 func classify(pvc *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) Claim {
 	c := Claim{
 		Namespace:    pvc.Namespace,
 		Name:         pvc.Name,
 		UID:          string(pvc.UID),
 		Phase:        string(pvc.Status.Phase),
+		Created:      pvc.CreationTimestamp.UTC(),
 		Deleting:     pvc.DeletionTimestamp != nil,
+		Annotations:  ours(pvc.Annotations),
 		PV:           pvc.Spec.VolumeName,
 		StorageClass: storageClass(pvc),
 		Size:         size(pvc),
+	}
+	if len(pvc.Labels) != 0 {
+		c.Labels = pvc.Labels
 	}
 	if pv != nil {
 		c.CreatedBy = pv.Annotations[createdByAnnotation]

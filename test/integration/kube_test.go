@@ -123,7 +123,10 @@ func testClaims(t *testing.T, c *kube.Client) {
 		if kind := got[i].Kind; got[i].UID == "" || (got[i].Reason == "") != (kind == kube.File || kind == kube.Block) {
 			t.Errorf("UID or reason of %+v", got[i])
 		}
-		got[i].UID, got[i].Reason = "", ""
+		if age := time.Since(got[i].Created); age < -time.Second || age > time.Hour {
+			t.Errorf("%s was created %s ago", got[i].Name, age)
+		}
+		got[i].UID, got[i].Reason, got[i].Created = "", "", time.Time{}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("claims (-want +got):\n%s", diff)
@@ -250,7 +253,7 @@ func testRights(t *testing.T, k *cluster) {
 			t.Errorf("%v, remedy %q; want ErrForbidden", err, remedy(err))
 		}
 	}
-	k.grant("shop", "backup", "persistentvolumeclaims", "persistentvolumes", "pods", "endpoints", "services")
+	k.grant("shop", "backup", "persistentvolumeclaims", "persistentvolumes", "namespaces", "pods", "endpoints", "services")
 	// The authorizer follows new roles with a short delay.
 	eventually(t, "the new rights", func(ctx context.Context) error { _, err := c.Ping(ctx); return err })
 	granted, err := c.Claim(t.Context(), "shop", "files")
