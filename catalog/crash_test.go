@@ -59,11 +59,18 @@ func victim(name, root, step string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := r.Lock("victim"); err != nil {
+	r.SetHook(hook)
+	return scenarios[name].locked(r)
+}
+
+// locked runs the scenario with the locks that it needs.
+func (sc scenario) locked(r *catalog.Repository) (err error) {
+	lock, err := r.Lock("test", catalog.ClaimScope(sc.key), catalog.VolumeScope("vol_1"))
+	if err != nil {
 		return err
 	}
-	r.SetHook(hook)
-	return scenarios[name].run(r)
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	return sc.run(r)
 }
 
 // scenario changes a BackupDisk that has the backups 0, 1 and 2 of shop/web.
@@ -91,13 +98,48 @@ var scenarios = map[string]scenario{
 	},
 	"remove oldest": {
 		run: func(r *catalog.Repository) error { return removeNth(r, 0) },
-		key: web, before: []int{0, 1, 2}, turn: "", after: []int{1, 2},
+		key: web, before: []int{0, 1, 2}, turn: "lock: taken", after: []int{1, 2},
 	},
 	"remove all": {
 		run: func(r *catalog.Repository) error {
 			return errors.Join(removeNth(r, 0), removeNth(r, 1), removeNth(r, 2))
 		},
 		key: web, before: nil, turn: "", after: nil,
+	},
+	"trash newest": {
+		run: func(r *catalog.Repository) error {
+			b, err := r.Find(web, "")
+			if err != nil {
+				return err
+			}
+			return r.Trash(b)
+		},
+		key: web, before: []int{0, 1, 2}, turn: "latest: renamed", after: []int{0, 1},
+	},
+	"empty trash": {
+		run: func(r *catalog.Repository) error {
+			b, err := r.Find(web, at(1).Format("20060102"))
+			if err != nil {
+				return err
+			}
+			if err := r.Trash(b); err != nil {
+				return err
+			}
+			_, err = r.EmptyTrash(context.Background(), catalog.EmptyOptions{})
+			return err
+		},
+		key: web, before: []int{0, 1, 2}, turn: "lock: taken", after: []int{0, 2},
+	},
+	"sweep": {
+		run: func(r *catalog.Repository) error {
+			// What a process leaves that dies in its backup.
+			if err := os.CopyFS(filepath.Join(r.Root(), "shop/web/20181230T030000Z.partial"), os.DirFS("testdata")); err != nil {
+				return err
+			}
+			_, err := r.Sweep(context.Background(), web)
+			return err
+		},
+		key: web, before: []int{0, 1, 2}, turn: "", after: []int{0, 1, 2},
 	},
 	"protect": {
 		run: protectAndBack,
@@ -203,8 +245,9 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// afterCrash is what the next start does: open, lock, sweep. It returns what
-// is listed before and after the sweep, which must be the same.
+// afterCrash is what the next start does: open, sweep, empty the trash. It
+// returns what is listed before and after that, which must be the same. That
+// every claim can be locked is part of it.
 func afterCrash(t *testing.T, root string, k catalog.Key) []string {
 	t.Helper()
 	r, err := catalog.Open(root, catalog.Options{})
@@ -212,19 +255,18 @@ func afterCrash(t *testing.T, root string, k catalog.Key) []string {
 		t.Fatal(err)
 	}
 	first := ids(t, r, k)
-	lock, err := r.Lock("next start")
-	if err != nil {
+	if _, err := r.SweepAll(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Release()
-	if _, err := r.Sweep(context.Background()); err != nil {
+	equal(t, ids(t, r, k), first)
+	if _, err := r.EmptyTrash(context.Background(), catalog.EmptyOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, ids(t, r, k), first)
 	if faults := audit(root); len(faults) > 0 {
 		t.Errorf("after the sweep: %v", errors.Join(faults...))
 	}
-	if again, err := r.Sweep(context.Background()); err != nil || len(again) > 0 {
+	if again, err := r.SweepAll(context.Background()); err != nil || len(again) > 0 {
 		t.Errorf("second sweep removed %q, %v", again, err)
 	}
 	return first
@@ -285,11 +327,6 @@ func failAt(t *testing.T, root string, sc scenario, n int, boom error) (failed b
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock, err := r.Lock("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Release()
 	link := false // A link that cannot be renewed is mended later and is no error.
 	r.SetHook(func(step string) error {
 		if n--; n == 0 {
@@ -298,7 +335,7 @@ func failAt(t *testing.T, root string, sc scenario, n int, boom error) (failed b
 		}
 		return nil
 	})
-	if err := sc.run(r); failed != errors.Is(err, boom) && !link {
+	if err := sc.locked(r); failed != errors.Is(err, boom) && !link {
 		t.Errorf("error %v, failed: %v", err, failed)
 	}
 	return failed

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -175,66 +174,12 @@ func exists(dir *os.Root, name string) (bool, error) {
 	return err == nil, err
 }
 
-// removeTree deletes name and what is below it; a missing name is no error.
-// It works on names relative to open folders, so that neither the length nor
-// the depth of a path matters (one descriptor per level), deletes links
-// instead of following them, and refuses to enter another file system that
-// somebody mounted there.
-func removeTree(ctx context.Context, parent *os.Root, name string) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	first := parent.Remove(name)
-	if first == nil || errors.Is(first, fs.ErrNotExist) {
-		return nil
-	}
-	if info, err := parent.Lstat(name); err != nil || !info.IsDir() {
-		return first
-	}
-	dir, err := openDir(parent, name)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := sameDevice(parent, dir); err != nil {
-		return err
-	}
-	if err := removeContent(ctx, dir); err != nil {
-		return err
-	}
-	return remove(parent, name)
-}
-
 // remove deletes one name that may be missing.
 func remove(dir *os.Root, name string) error {
 	if err := dir.Remove(name); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
-}
-
-// removeContent deletes everything in dir, a batch of names at a time, because
-// a folder may hold millions of them.
-func removeContent(ctx context.Context, dir *os.Root) error {
-	for {
-		f, err := dir.Open(".")
-		if err != nil {
-			return err
-		}
-		batch, err := f.Readdirnames(1024)
-		_ = f.Close()
-		if len(batch) == 0 {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return err
-		}
-		for _, name := range batch {
-			if err := removeTree(ctx, dir, name); err != nil {
-				return err
-			}
-		}
-	}
 }
 
 // sameDevice refuses a folder that is a mount point of something else.

@@ -1,6 +1,6 @@
 // Package catalog keeps backups on the BackupDisk: it stages, publishes, lists,
-// finds, verifies and removes them, and guards the disk with a marker and a
-// lock. The format on the disk is described in docs/format.md, what happens
+// finds, verifies and removes them, and guards the disk with a marker and
+// locks. The format on the disk is described in docs/format.md, what happens
 // when the process dies at any step in DESIGN.md beside this file.
 //
 // The package does not copy data: others fill [Staging.Data]. It does not
@@ -11,4 +11,8 @@
 // goroutines at once. No descriptor on the BackupDisk stays open between two
 // calls, except the one of a held [Lock]: a disk without a lock can be
 // unmounted at any time.
+//
+// Several processes, also on several hosts that share the disk, work beside each
+// other, each on the claims that it has locked. A file system on which flock
+// does not reach the other hosts is not fit for that.
 package catalog

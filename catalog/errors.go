@@ -19,10 +19,10 @@ var (
 	ErrFormat = errors.New("format is newer than this version reads")
 	// ErrNotEmpty says that Init met a folder with foreign content.
 	ErrNotEmpty = errors.New("folder is not empty")
-	// ErrLocked says that another process holds the lock of the BackupDisk.
-	ErrLocked = errors.New("BackupDisk is locked")
-	// ErrNotLocked says that the caller needs the lock and does not hold it.
-	ErrNotLocked = errors.New("lock of the BackupDisk is not held")
+	// ErrLocked says that somebody else holds a lock, see LockedError.
+	ErrLocked = errors.New("locked")
+	// ErrNotLocked says that the caller needs a lock and does not hold it.
+	ErrNotLocked = errors.New("lock is not held")
 	// ErrNoBackup says that no complete backup answers the question.
 	ErrNoBackup = errors.New("no such backup")
 	// ErrAmbiguous is the error for a name that stands for two images.
@@ -84,18 +84,19 @@ func (e *FormatError) Remedy() string {
 	return fmt.Sprintf("install a version of glusterbackupd that reads format %d; `glusterbackupd version` shows this one", e.Found)
 }
 
-// LockedError is the error for a lock that another process holds. It matches
-// ErrLocked.
+// LockedError is the error for a lock that somebody else holds: another process,
+// or another part of this one. It matches ErrLocked.
 type LockedError struct {
 	Root   string
+	Scope  Scope  // What is locked; zero for the whole BackupDisk.
 	Holder Holder // Zero when the holder did not leave a readable text.
 }
 
 func (e *LockedError) Error() string {
 	if e.Holder == (Holder{}) {
-		return fmt.Sprintf("%s: %v by another process", e.Root, ErrLocked)
+		return fmt.Sprintf("%s: %s is %v by another process", e.Root, e.Scope, ErrLocked)
 	}
-	return fmt.Sprintf("%s: %v by %s", e.Root, ErrLocked, e.Holder)
+	return fmt.Sprintf("%s: %s is %v by %s", e.Root, e.Scope, ErrLocked, e.Holder)
 }
 
 // Is reports whether target is ErrLocked.
@@ -220,7 +221,7 @@ func (e *SpaceError) Remedy() string {
 // full turns an error that says "no space" into a *SpaceError, once.
 func (r *Repository) full(err error) error {
 	var known *SpaceError
-	if errors.As(err, &known) || !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+	if errors.As(err, &known) || !noSpace(err) {
 		return err
 	}
 	free := int64(-1)
@@ -229,6 +230,9 @@ func (r *Repository) full(err error) error {
 	}
 	return &SpaceError{Root: r.root, Free: free, Err: err}
 }
+
+// noSpace reports an error of a disk that is full or over quota.
+func noSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // remediedError adds a remedy to an error that has none of its own.
 type remediedError struct {

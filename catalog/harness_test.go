@@ -29,10 +29,11 @@ var (
 type repo struct {
 	*catalog.Repository
 	t      *testing.T
+	lock   *catalog.Lock
 	faults int // How many problems and damaged backups the test made on purpose.
 }
 
-// newRepo makes a locked BackupDisk.
+// newRepo makes a BackupDisk that is locked as a whole.
 func newRepo(t *testing.T) *repo {
 	t.Helper()
 	return initRepo(t, tempDir(t))
@@ -72,20 +73,38 @@ func openRepo(t *testing.T, root string) *repo {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock, err := r.Lock("test")
-	if err != nil {
-		t.Fatal(err)
-	}
 	rp := &repo{Repository: r, t: t}
+	rp.relock()
 	t.Cleanup(func() {
-		if err := lock.Release(); err != nil {
-			t.Error(err)
-		}
+		rp.unlock()
 		if found := audit(root); len(found) != rp.faults {
 			t.Errorf("BackupDisk has %d faults, want %d:\n%v", len(found), rp.faults, errors.Join(found...))
 		}
 	})
 	return rp
+}
+
+// relock locks the whole BackupDisk for the test.
+func (r *repo) relock() {
+	r.t.Helper()
+	var err error
+	if r.lock, err = r.Lock("test"); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// unlock gives the whole BackupDisk back.
+func (r *repo) unlock() {
+	r.t.Helper()
+	if err := r.lock.Release(); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// emptied empties the trash without a pause.
+func (r *repo) emptied() error {
+	_, err := r.EmptyTrash(context.Background(), catalog.EmptyOptions{})
+	return err
 }
 
 // at returns the time of the n-th backup.
@@ -253,6 +272,8 @@ func auditFolder(dir string, protected bool) (faults []error) {
 	return faults
 }
 
+var lockPath = regexp.MustCompile(`^\.glusterbackup/locks/(claim|volume)-[0-9a-f]{32}$`)
+
 var backupPath = regexp.MustCompile(`^[^/]+/[^/]+/[0-9TZ]{16}$`)
 
 // auditNames finds everything that should not be there, down to the folders of
@@ -271,12 +292,14 @@ func auditNames(root string, known map[string]bool, problems []catalog.Problem) 
 			return nil
 		case rel == "lost+found":
 			return fs.SkipDir
+		case lockPath.MatchString(rel) && d.Type().IsRegular():
+			return nil
 		case known[rel]:
 			if d.IsDir() {
 				return fs.SkipDir
 			}
 			return nil
-		case d.IsDir() && (rel == ".glusterbackup" || depth <= 2 && !backupPath.MatchString(rel)):
+		case d.IsDir() && (rel == ".glusterbackup" || rel == ".glusterbackup/locks" || depth <= 2 && !backupPath.MatchString(rel)):
 			if st, err := d.Info(); err != nil || st.Mode().Perm() != 0o700 {
 				return fmt.Errorf("%s: %v, %w", rel, st, err)
 			}

@@ -85,17 +85,21 @@ const (
 
 var randomSuffix = regexp.MustCompile(`^[0-9a-f]{8}$`)
 
-// leftover reports whether name, inside the folder of a claim, is a folder
-// that glusterbackupd left when it died, and of which backup.
-func leftover(name string) (id string, ok bool) {
-	if id, ok := strings.CutSuffix(name, partialSuffix); ok {
-		return id, isID(id)
-	}
-	if rest, ok := strings.CutPrefix(name, trashPrefix); ok {
-		id, random, _ := strings.Cut(rest, "-")
-		return id, isID(id) && randomSuffix.MatchString(random)
-	}
-	return "", false
+// partialOf reports whether name, inside the folder of a claim, is that of a
+// half-made backup, and of which.
+func partialOf(name string) (id string, ok bool) {
+	id, ok = strings.CutSuffix(name, partialSuffix)
+	return id, ok && isID(id)
+}
+
+// trashName returns a new name for the backup id on its way out.
+func trashName(id string) string { return trashPrefix + id + "-" + random(4) }
+
+// isTrash reports whether name is one that trashName returned.
+func isTrash(name string) bool {
+	rest, ok := strings.CutPrefix(name, trashPrefix)
+	id, random, _ := strings.Cut(rest, "-")
+	return ok && isID(id) && randomSuffix.MatchString(random)
 }
 
 // A prefix of an ID, at least a year.

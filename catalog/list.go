@@ -70,6 +70,42 @@ func (r *Repository) Backups(k Key) ([]Backup, error) {
 	return list, err
 }
 
+// Newest returns the newest complete backup of a claim without reading the
+// others; false when there is none.
+func (r *Repository) Newest(k Key) (Backup, bool, error) {
+	if err := k.Validate(); err != nil {
+		return Backup{}, false, err
+	}
+	dir, err := r.enter()
+	if err != nil {
+		return Backup{}, false, err
+	}
+	defer dir.Close()
+	claim, err := openClaim(dir, k)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Backup{}, false, nil
+	}
+	if err != nil {
+		return Backup{}, false, err
+	}
+	defer claim.Close()
+	list, err := names(claim)
+	if err != nil {
+		return Backup{}, false, err
+	}
+	for _, id := range slices.Backward(list) {
+		if !isID(id) {
+			continue
+		}
+		// One that is damaged, or was removed just now, is not complete.
+		if b, err := readBackup(claim, k, id); err == nil {
+			b.repo = r
+			return b, true, nil
+		}
+	}
+	return Backup{}, false, nil
+}
+
 // Problems returns what Keys and Backups leave out although it stands on the
 // BackupDisk: backups that are damaged or of a newer format, and symbolic
 // links or files in place of a folder. What Sweep removes is not among them.

@@ -59,7 +59,7 @@ func TestLockRelease(t *testing.T) {
 	if err := first.Release(); err != nil {
 		t.Errorf("late release: %v", err)
 	}
-	if _, err := r.Sweep(t.Context()); err != nil {
+	if _, err := r.Begin(web, at(0)); err != nil {
 		t.Errorf("a late release of the old lock took the new one: %v", err)
 	}
 	if err := next.Release(); err != nil {
@@ -109,16 +109,28 @@ func TestNeedsLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	faults := []error{
-		second(r.Begin(web, at(0))), second(r.Sweep(t.Context())),
-		r.Remove(t.Context(), catalog.Backup{Key: web, ID: "20181202T030000Z"}),
-	}
-	for i, err := range faults {
-		if !errors.Is(err, catalog.ErrNotLocked) {
-			t.Errorf("%d: %v", i, err)
+	b := catalog.Backup{Key: web, ID: "20181202T030000Z"}
+	needs := func() []error {
+		return []error{
+			second(r.Begin(web, at(0))), second(r.Sweep(t.Context(), web)), r.Remove(t.Context(), b),
+			r.Trash(b), r.Protect(b, "me"), r.Unprotect(b),
 		}
 	}
-	if got := tree(t, r.Root()); len(got) != 4 {
-		t.Errorf("something was made: %q", got)
+	before := tree(t, r.Root())
+	for i, err := range needs() {
+		if !errors.Is(err, catalog.ErrNotLocked) {
+			t.Errorf("%d without a lock: %v", i, err)
+		}
+	}
+	equal(t, tree(t, r.Root()), before)
+	lock, err := r.Lock("test", catalog.ClaimScope(db), catalog.VolumeScope("shop/web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release()
+	for i, err := range needs() {
+		if !errors.Is(err, catalog.ErrNotLocked) {
+			t.Errorf("%d with the lock of another claim: %v", i, err)
+		}
 	}
 }

@@ -3,7 +3,6 @@
 package catalog_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -162,9 +161,21 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// lockOnFullDisk removes a backup on a full disk, which is how one gets room.
+// lockOnFullDisk removes a backup on a full disk, which is how one gets room. The
+// files of the locks have to be made there.
 func lockOnFullDisk(t *testing.T, r *repo) {
 	t.Helper()
+	r.unlock()
+	lock, err := r.Lock("test", catalog.ClaimScope(web), catalog.VolumeScope("vol_1"))
+	if err != nil {
+		t.Fatalf("lock on a full disk: %v", err)
+	}
+	defer func() {
+		if err := lock.Release(); err != nil {
+			t.Error(err)
+		}
+		r.relock()
+	}()
 	b, err := r.Find(web, "")
 	if err != nil {
 		t.Fatal(err)
@@ -221,15 +232,23 @@ func TestForeignMount(t *testing.T) {
 	inside := "shop/web/20181202T030000Z.partial/data/mnt"
 	write(t, r.Root(), map[string]string{inside + "/": ""})
 	run(t, "mount", "--bind", other.root, filepath.Join(r.Root(), inside))
-	_, err := r.Sweep(t.Context())
-	run(t, "umount", filepath.Join(r.Root(), inside))
+	swept, err := r.SweepAll(t.Context())
+	if err != nil || len(swept) != 1 {
+		t.Errorf("sweep: %q, %v", swept, err)
+	}
+	_, err = r.EmptyTrash(t.Context(), catalog.EmptyOptions{})
+	trash, globErr := filepath.Glob(filepath.Join(r.Root(), "shop/web/.trash-*/data/mnt"))
+	if globErr != nil || len(trash) != 1 {
+		t.Fatalf("trash %q, %v", trash, globErr)
+	}
+	run(t, "umount", trash[0])
 	if !errors.Is(err, catalog.ErrForeign) {
-		t.Errorf("sweep: %v", err)
+		t.Errorf("empty trash: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(other.root, "precious")); err != nil {
 		t.Error(err)
 	}
-	r.sweep("shop/web/20181202T030000Z.partial")
+	r.sweep()
 }
 
 // TestReadOnly lists and verifies a disk that cannot be written to.
@@ -286,12 +305,12 @@ func TestPowerCut(t *testing.T) {
 			}
 			r.SetHook(snap)
 			next := r.backup(web, 2)
-			if err := errors.Join(snap("published"), r.Remove(context.Background(), old), snap("removed"),
+			if err := errors.Join(snap("published"), r.Trash(old), snap("removed"), r.emptied(), snap("emptied"),
 				r.Protect(kept, "test"), snap("protected"), r.Unprotect(kept), snap("unprotected")); err != nil {
 				t.Fatal(err)
 			}
 			r.SetHook(nil)
-			durable, fixed, free := false, false, false
+			durable, gone, fixed, free := false, false, false, false
 			for _, c := range cuts {
 				durable = durable || c.step == "publish: rename synced"
 				fixed = fixed || c.step == "protect: synced"
@@ -303,11 +322,11 @@ func TestPowerCut(t *testing.T) {
 				if !slices.Contains(got, kept.ID) || durable && !slices.Contains(got, next.ID) {
 					t.Errorf("after a cut at %q: %q", c.step, got)
 				}
-				if c.step == "removed" && len(got) != 2 {
-					t.Errorf("removed, but listed: %q", got)
+				if gone = gone || c.step == "removed"; gone && len(got) != 2 {
+					t.Errorf("after a cut at %q, removed, but listed: %q", c.step, got)
 				}
 			}
-			if len(cuts) < 22 || !durable || !free {
+			if len(cuts) < 30 || !durable || !free {
 				t.Errorf("only %d cuts, durable: %v, unprotected: %v", len(cuts), durable, free)
 			}
 		})

@@ -21,10 +21,10 @@ type protection struct {
 	When   time.Time `json:"when"`
 }
 
-// Protect makes Remove refuse the backup until Unprotect. It needs the lock.
-// Only Key and ID of b count. By tells people who did it; it must hold no
-// secret. A backup that is protected already stays as it is, and that is no
-// error. When Protect returns, the protection outlives a power cut.
+// Protect makes Remove refuse the backup until Unprotect. It needs the lock
+// of the claim. Only Key and ID of b count. By tells people who did it; it must
+// hold no secret. A backup that is protected already stays as it is, and that is
+// no error. When Protect returns, the protection outlives a power cut.
 func (r *Repository) Protect(b Backup, by string) error {
 	err := r.withBackup(b, func(dir *os.Root) error { return r.protect(dir, by) })
 	if err != nil {
@@ -34,7 +34,7 @@ func (r *Repository) Protect(b Backup, by string) error {
 }
 
 // Unprotect takes back what Protect did; a backup that is not protected stays
-// as it is. It needs the lock. Only Key and ID of b count.
+// as it is. It needs the lock of the claim. Only Key and ID of b count.
 func (r *Repository) Unprotect(b Backup) error {
 	err := r.withBackup(b, func(dir *os.Root) error {
 		if err := remove(dir, protectedName); err != nil {
@@ -60,7 +60,7 @@ func (r *Repository) withBackup(b Backup, change func(dir *os.Root) error) error
 	if err := b.Key.Validate(); err != nil {
 		return err
 	}
-	root, err := r.enterLocked()
+	root, err := r.enterLocked(b.Key)
 	if err != nil {
 		return err
 	}

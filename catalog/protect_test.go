@@ -135,7 +135,7 @@ func TestKilledProtect(t *testing.T) {
 		}
 		steps = append(steps, step)
 	}
-	equal(t, steps, []string{"protect: written", "protect: renamed", "protect: synced", "unprotect: removed", "unprotect: synced"})
+	equal(t, steps, []string{"lock: folder made", "lock: taken", "protect: written", "protect: renamed", "protect: synced", "unprotect: removed", "unprotect: synced"})
 }
 
 // protectAndBack is a scenario.

@@ -32,7 +32,7 @@ func TestRemove(t *testing.T) {
 			t.Errorf("second time: %v", err)
 		}
 	}
-	if list, err := os.ReadDir(r.Root()); err != nil || len(list) != 1 {
+	if list, err := os.ReadDir(r.Root()); err != nil || len(list) != 1 { // Ours alone.
 		t.Errorf("empty folders are left: %v, %v", list, err)
 	}
 }
@@ -91,7 +91,7 @@ func TestRemoveCancelled(t *testing.T) {
 	b := r.backup(web, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	r.SetHook(func(step string) error {
-		if step == "remove: rename synced" {
+		if step == "trash: synced" {
 			cancel()
 		}
 		return nil
@@ -103,8 +103,8 @@ func TestRemoveCancelled(t *testing.T) {
 	if got := ids(t, r.Repository, web); got != nil {
 		t.Errorf("a backup that is half deleted is listed: %q", got)
 	}
-	if removed, err := r.Sweep(t.Context()); err != nil || len(removed) != 1 {
-		t.Errorf("sweep removed %q, %v", removed, err)
+	if done, err := r.EmptyTrash(t.Context(), catalog.EmptyOptions{}); err != nil || done.Backups != 1 {
+		t.Errorf("trash: %+v, %v", done, err)
 	}
 }
 
@@ -130,7 +130,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.sweep(".glusterbackup/tmp-0011aabb", "shop/gone/20200102T000000Z.partial", "shop/web/.latest-0011aabb",
-		"shop/web/.trash-20181201T000000Z-0011aabb", "shop/web/20200102T000000Z.partial")
+		"shop/web/20200102T000000Z.partial")
 	for name := range keep {
 		name, _, _ = strings.Cut(name, "->")
 		if _, err := os.Lstat(filepath.Join(r.Root(), name)); err != nil {

@@ -34,8 +34,8 @@ type Options struct {
 }
 
 // Repository is an opened BackupDisk. Its methods may be called by several
-// goroutines at once. Reading needs no lock; Begin, Publish, Remove and Sweep
-// need the one that Lock returns.
+// goroutines at once. Reading needs no lock; what changes the folder of a claim
+// needs the claim's, see Lock. Any number of locks may be held at a time.
 type Repository struct {
 	root string
 	id   string
@@ -43,9 +43,8 @@ type Repository struct {
 	hook func(step string) error // Tests die here; nil otherwise.
 
 	mu     sync.Mutex          // Guards the fields below, and the making and removing of claim folders.
-	lock   *Lock               // Nil without the lock.
+	locks  []*Lock             // Those that are held.
 	active map[string]*Staging // By the relative path of the finished backup.
-	doomed map[string]bool     // Relative paths of what Remove is deleting.
 }
 
 // marker is the content of repository.json.
@@ -96,7 +95,7 @@ func newRepository(root string, o Options) (*Repository, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Repository{root: abs, log: o.Logger, active: map[string]*Staging{}, doomed: map[string]bool{}}, nil
+	return &Repository{root: abs, log: o.Logger, active: map[string]*Staging{}}, nil
 }
 
 // ID returns the random identity that Init gave the BackupDisk. Snapshots
@@ -133,7 +132,7 @@ func (r *Repository) init() error {
 	if err := r.step("init: folder made"); err != nil {
 		return err
 	}
-	l, err := r.acquire(meta, "init")
+	l, err := r.acquire(meta, "init", nil)
 	if err != nil {
 		return err
 	}
@@ -166,11 +165,11 @@ func vacant(dir *os.Root) error {
 	if list, err = names(meta); err != nil {
 		return err
 	}
+	if slices.Contains(list, markerName) {
+		return fmt.Errorf("%s: BackupDisk: %w", dir.Name(), fs.ErrExist)
+	}
 	for _, name := range list {
-		switch {
-		case name == markerName:
-			return fmt.Errorf("%s: BackupDisk: %w", dir.Name(), fs.ErrExist)
-		case name != lockName && !strings.HasPrefix(name, tempPrefix):
+		if name != lockName && !strings.HasPrefix(name, tempPrefix) {
 			return fmt.Errorf("%s: %w: it holds %q", meta.Name(), ErrNotEmpty, name)
 		}
 	}
@@ -216,25 +215,37 @@ func (r *Repository) enter() (*os.Root, error) {
 	return dir, nil
 }
 
-// enterLocked is enter for those who change something: the lock must be held,
-// and on the disk that is mounted now.
-func (r *Repository) enterLocked() (*os.Root, error) {
-	r.mu.Lock()
-	l := r.lock
-	r.mu.Unlock()
+// enterLocked is enter for those who change the folder of a claim: it must be
+// locked, and on the disk that is mounted now.
+func (r *Repository) enterLocked(k Key) (*os.Root, error) {
+	l := r.holder(ClaimScope(k))
 	if l == nil {
-		return nil, fmt.Errorf("%s: %w", r.root, ErrNotLocked)
+		return nil, fmt.Errorf("%s: %s: %w", r.root, ClaimScope(k), ErrNotLocked)
 	}
 	dir, err := r.enter()
 	if err != nil {
 		return nil, err
 	}
-	info, err := dir.Lstat(filepath.Join(metaDir, lockName))
-	if err != nil || !os.SameFile(info, l.info) {
-		_ = dir.Close()
-		return nil, &NotRepositoryError{r.root, "the disk was exchanged, or its lock file removed, while it was locked"}
+	for _, f := range l.files {
+		info, err := dir.Lstat(f.path)
+		if err != nil || !os.SameFile(info, f.info) {
+			_ = dir.Close()
+			return nil, &NotRepositoryError{r.root, "the disk was exchanged, or its lock file removed, while it was locked"}
+		}
 	}
 	return dir, nil
+}
+
+// holder returns the lock of this Repository that covers the scope, or nil.
+func (r *Repository) holder(s Scope) *Lock {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.locks {
+		if l.covers(s) {
+			return l
+		}
+	}
+	return nil
 }
 
 // open opens the root and reads its marker.

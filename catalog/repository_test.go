@@ -53,6 +53,7 @@ func TestInit(t *testing.T) {
 		"link in place of ours": {files: map[string]string{".glusterbackup->/tmp": ""}, err: catalog.ErrForeign},
 		"link in place of lock": {files: map[string]string{".glusterbackup/lock->/dev/null": ""}, err: catalog.ErrForeign},
 		"a BackupDisk":          {files: map[string]string{".glusterbackup/repository.json": "{}"}, err: fs.ErrExist},
+		"one with locks":        {files: map[string]string{".glusterbackup/repository.json": "{}", ".glusterbackup/locks/": ""}, err: fs.ErrExist},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +178,9 @@ func TestExchangedDisk(t *testing.T) {
 				"object":  s.WriteObject("pv.json", nil),
 				"publish": second(s.Publish(t.Context(), info(), catalog.PublishOptions{})),
 				"abort":   s.Abort(),
-				"sweep":   second(r.Sweep(t.Context())),
+				"sweep":   second(r.Sweep(t.Context(), web)),
+				"trash":   r.Trash(b),
+				"protect": r.Protect(b, "test"),
 				"remove":  r.Remove(t.Context(), b),
 			}
 			if name != "copy of the disk" {
@@ -186,6 +189,9 @@ func TestExchangedDisk(t *testing.T) {
 				faults["keys"] = second(r.Keys())
 				faults["lock"] = second(r.Lock("again"))
 				faults["find"] = second(r.Find(web, ""))
+				faults["sweep all"] = second(r.SweepAll(t.Context()))
+				faults["empty"] = second(r.EmptyTrash(t.Context(), catalog.EmptyOptions{}))
+				faults["lock of a claim"] = second(r.Lock("again", catalog.ClaimScope(db)))
 			}
 			for what, err := range faults {
 				if !errors.Is(err, catalog.ErrNotRepository) {
@@ -214,14 +220,17 @@ func tree(t *testing.T, root string) (list []string) {
 	return list
 }
 
-// sweep expects exactly these leftovers.
+// sweep expects exactly these leftovers, and empties the trash.
 func (r *repo) sweep(want ...string) {
 	r.t.Helper()
-	got, err := r.Sweep(r.t.Context())
+	got, err := r.SweepAll(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	equal(r.t, got, want)
+	if _, err := r.EmptyTrash(r.t.Context(), catalog.EmptyOptions{}); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 func TestSpace(t *testing.T) {

@@ -43,7 +43,7 @@ const (
 )
 
 // Begin starts the backup of a claim as of the time at, to the second, and
-// makes its folders. It needs the lock. A finished backup or a leftover of the
+// makes its folders. It needs the lock of the claim. A finished backup or a leftover of the
 // same second is an error that matches fs.ErrExist.
 func (r *Repository) Begin(k Key, at time.Time) (*Staging, error) {
 	id, t, err := formatID(at)
@@ -62,7 +62,7 @@ func (s *Staging) begin() error {
 		return err
 	}
 	r := s.repo
-	dir, err := r.enterLocked()
+	dir, err := r.enterLocked(s.key)
 	if err != nil {
 		return err
 	}
@@ -88,8 +88,21 @@ func (s *Staging) begin() error {
 	return nil
 }
 
-// makeClaim opens the folder of a claim and makes it if it is missing.
-func (r *Repository) makeClaim(dir *os.Root, k Key) (*os.Root, error) {
+// makeClaim opens the folder of a claim and makes it if it is missing. The lock
+// of the claim does not cover the folder of its namespace, which another process
+// may find empty and remove in between; then it is made again.
+func (r *Repository) makeClaim(dir *os.Root, k Key) (claim *os.Root, err error) {
+	const attempts = 20
+	for range attempts {
+		claim, err = r.makeFolders(dir, k)
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return claim, err
+}
+
+func (r *Repository) makeFolders(dir *os.Root, k Key) (*os.Root, error) {
 	namespace, err := makeDir(dir, k.Namespace)
 	if err != nil {
 		return nil, err
@@ -216,7 +229,7 @@ func (s *Staging) writeObject(name string, content []byte) error {
 // that the right disk is mounted and locked, and that the partial is the one
 // that Begin made. Without an error the caller closes both.
 func (s *Staging) enter() (claim, partial *os.Root, err error) {
-	dir, err := s.repo.enterLocked()
+	dir, err := s.repo.enterLocked(s.key)
 	if err != nil {
 		return nil, nil, err
 	}

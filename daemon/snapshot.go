@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/gluster"
 )
 
@@ -222,11 +223,12 @@ func (d *Daemon) publishedSnapshots(since time.Time) (func(name string) bool, er
 // BackupDisk and mounts of ours. Snapshots are tidied volume by volume when a
 // run or restore begins. The caller holds the catalog's lock.
 func (d *Daemon) Tidy(ctx context.Context) error {
-	removed, err := d.o.Catalog.Sweep(ctx)
+	removed, err := d.o.Catalog.SweepAll(ctx)
 	for _, path := range removed {
 		d.log.Info("half-written backup removed", "path", path)
 	}
-	errs := []error{err}
+	_, emptyErr := d.o.Catalog.EmptyTrash(ctx, catalog.EmptyOptions{})
+	errs := []error{err, emptyErr}
 	mounts, err := d.o.Mounts.Leftovers()
 	errs = append(errs, err)
 	for _, dir := range mounts {

@@ -83,11 +83,14 @@ func runPrune(ctx context.Context, g *globals, names []string, dryRun bool) (err
 		return err
 	}
 	if !dryRun {
-		if _, err := r.Sweep(ctx); err != nil {
+		if _, err := r.SweepAll(ctx); err != nil {
 			log.Warn("leftovers stay on the BackupDisk", "error", err)
 		}
 		for i := range plans {
 			plans[i].remove(ctx, r)
+		}
+		if _, err := r.EmptyTrash(ctx, catalog.EmptyOptions{}); err != nil {
+			log.Warn("leftovers stay on the BackupDisk", "error", err)
 		}
 	}
 	return g.printPrune(plans)
