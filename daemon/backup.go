@@ -29,8 +29,9 @@ type Result struct {
 }
 
 // Backup makes one backup of each target, with one snapshot per volume, and
-// returns one result for each, in the order of volumes. An error of one run
-// does not stop the others; a cancelled ctx stops all, after they gave back
+// returns one result for each, in the order of volumes. Each run locks its volume
+// and its claims; where somebody else works on one of them, the results of the
+// run are *catalog.LockedError. An error of one run does not stop the others; a cancelled ctx stops all, after they gave back
 // what they hold.
 func (d *Daemon) Backup(ctx context.Context, targets []Target) []Result {
 	runs := group(targets)
@@ -75,10 +76,13 @@ func (d *Daemon) backupVolume(ctx context.Context, r run) []Result {
 	return results
 }
 
-// copyVolume freezes the volume, mounts the frozen view and copies each target.
+// copyVolume locks and freezes the volume, mounts the frozen view and copies each target.
 // An error is one of the whole run; errors of single targets are in their
 // results.
 func (d *Daemon) copyVolume(ctx context.Context, r run, rel *releases) ([]Result, error) {
+	if err := d.lockRun(ctx, r, rel); err != nil {
+		return nil, err
+	}
 	frozen, err := d.freeze(ctx, r, rel)
 	if err != nil {
 		return nil, err
@@ -133,7 +137,11 @@ func (d *Daemon) freeze(ctx context.Context, r run, rel *releases) (frozen, erro
 		return f, err
 	}
 	d.phase(PhaseMount, catalog.Key{}, r.volume)
-	f.dir, err = d.o.Mounts.MountSnapshot(ctx, r.hosts, f.snapshot.Name, r.volume, mountName("snapshot", r.volume))
+	name, err := mountName(kindSnapshot, r.volume)
+	if err != nil {
+		return f, err
+	}
+	f.dir, err = d.o.Mounts.MountSnapshot(ctx, r.hosts, f.snapshot.Name, r.volume, name)
 	if err != nil {
 		return f, err
 	}
@@ -143,7 +151,7 @@ func (d *Daemon) freeze(ctx context.Context, r run, rel *releases) (frozen, erro
 
 // backupTarget copies one target out of the frozen volume and publishes it. If
 // the process dies anywhere in here, what stays is a *.partial folder that
-// Tidy removes; a backup exists only after Publish.
+// the next run on the claim removes; a backup exists only after Publish.
 func (d *Daemon) backupTarget(ctx context.Context, t Target, f frozen) (catalog.Backup, error) {
 	staging, err := d.o.Catalog.Begin(t.Key, f.started)
 	if err != nil {

@@ -11,9 +11,12 @@ import (
 
 // Options are the parts that the daemon puts together, and its policies.
 type Options struct {
-	// Catalog is the BackupDisk. Required but for the checks. The caller holds
-	// its lock during every call that writes.
+	// Catalog is the BackupDisk. Required but for the checks. Each call locks
+	// in it what it works on.
 	Catalog *catalog.Repository
+	// Command tells others who holds a lock; empty means the operation: backup,
+	// restore or restore-block.
+	Command string
 	// Resolver finds claims. Required but for restores to a folder.
 	Resolver Resolver
 	// Gluster returns the client for the cluster of these hosts. Required.
@@ -56,8 +59,8 @@ type SnapshotRetention struct {
 	Safety time.Duration
 }
 
-// Daemon runs backups and restores. Its methods are safe for concurrent use on
-// different volumes.
+// Daemon runs backups and restores. Its methods are safe for concurrent use; two
+// on one volume exclude each other by a *catalog.LockedError.
 type Daemon struct {
 	o   Options
 	log *slog.Logger

@@ -11,7 +11,12 @@
 //
 // The package holds no driver: it talks to Kubernetes, Heketi, Gluster, the
 // copy engine and the BackupDisk through the small interfaces that it declares
-// (ports.go). It parses no configuration, prints nothing, and never decides
-// which process runs: one process at a time owns a BackupDisk, through the
-// catalog's lock, which the caller takes before it calls Backup or a restore.
+// (ports.go). It parses no configuration and prints nothing.
+//
+// Any number of runs and restores, in this process, in others and on other hosts
+// that share the BackupDisk, work beside each other. Each locks its volume and
+// its claims in the catalogue, so that everything half-written there, and every
+// mount and unpublished snapshot of ours of that volume, is of somebody who died
+// and is removed first. What is locked already is refused and never waited for,
+// but for the moments that prune and protect need.
 package daemon

@@ -70,7 +70,7 @@ func openBackup(b catalog.Backup) (*copier.ImageFile, error) {
 
 // restoreImage restores into the live image. What is cheap to find out is asked
 // before the backup is read.
-func (d *Daemon) restoreImage(ctx context.Context, q BlockRequest, done *Restored) error {
+func (d *Daemon) restoreImage(ctx context.Context, q BlockRequest, done *Restored) (err error) {
 	t, err := d.o.Resolver.Image(ctx, q.Image)
 	if err != nil {
 		return err
@@ -82,6 +82,11 @@ func (d *Daemon) restoreImage(ctx context.Context, q BlockRequest, done *Restore
 	if err != nil {
 		return err
 	}
+	release, err := d.lockRestore(ctx, "restore-block", t.Volume, b, q.DryRun)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	g, err := d.o.Gluster(t.Hosts)
 	if err != nil {
 		return err
@@ -125,7 +130,7 @@ func (d *Daemon) checkImage(ctx context.Context, g Gluster, t Target, p *Plan) (
 	}
 	rel := &releases{log: d.log}
 	defer func() { err = errors.Join(err, rel.run(ctx)) }()
-	dir, err := d.mountLive(ctx, t, "plan", gluster.MountOptions{ReadOnly: true, DirectIO: true}, rel)
+	dir, err := d.mountLive(ctx, t, kindPlan, gluster.MountOptions{ReadOnly: true, DirectIO: true}, rel)
 	if err != nil {
 		return err
 	}
@@ -148,7 +153,7 @@ func (d *Daemon) overwriteImage(ctx context.Context, t Target, done *Restored, r
 		return err
 	}
 	defer source.Close()
-	dir, err := d.mountLive(ctx, t, "volume", gluster.MountOptions{DirectIO: true}, rel)
+	dir, err := d.mountLive(ctx, t, kindVolume, gluster.MountOptions{DirectIO: true}, rel)
 	if err != nil {
 		return err
 	}
@@ -195,7 +200,7 @@ func (d *Daemon) writeLive(ctx context.Context, t Target, l live, dir string, so
 // readBackLive compares the live image with the backup through a fresh mount
 // without page cache, and makes sure that nobody logged in meanwhile.
 func (d *Daemon) readBackLive(ctx context.Context, t Target, l live, source *copier.ImageFile, done *Restored, rel *releases) error {
-	dir, err := d.mountLive(ctx, t, "view", gluster.MountOptions{ReadOnly: true, DirectIO: true}, rel)
+	dir, err := d.mountLive(ctx, t, kindView, gluster.MountOptions{ReadOnly: true, DirectIO: true}, rel)
 	if err != nil {
 		return err
 	}

@@ -101,7 +101,7 @@ func syncDisk(dir string) error {
 
 // restoreToVolume restores into the claim's live volume. What is cheap to find
 // out is asked before the backup is read.
-func (d *Daemon) restoreToVolume(ctx context.Context, q RestoreRequest, done *Restored) error {
+func (d *Daemon) restoreToVolume(ctx context.Context, q RestoreRequest, done *Restored) (err error) {
 	t, err := d.o.Resolver.Target(ctx, q.Key.Namespace, q.Key.Claim)
 	if err != nil {
 		return err
@@ -109,6 +109,11 @@ func (d *Daemon) restoreToVolume(ctx context.Context, q RestoreRequest, done *Re
 	if t.Block() {
 		return &WrongKindError{q.Key, t.Image}
 	}
+	release, err := d.lockRestore(ctx, "restore", t.Volume, done.Plan.Backup, q.DryRun)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	done.Plan.Target, done.Plan.Volume, done.Plan.Safety = t.String(), t.Volume, true
 	done.Plan.Unwatched = t.Unwatched
 	g, err := d.o.Gluster(t.Hosts)
@@ -141,7 +146,7 @@ func (d *Daemon) restoreToVolume(ctx context.Context, q RestoreRequest, done *Re
 // overwriteFiles writes the volume and reads it back through another mount,
 // without this host's cache.
 func (d *Daemon) overwriteFiles(ctx context.Context, t Target, q RestoreRequest, done *Restored, rel *releases, began func()) error {
-	dir, err := d.mountLive(ctx, t, "volume", gluster.MountOptions{}, rel)
+	dir, err := d.mountLive(ctx, t, kindVolume, gluster.MountOptions{}, rel)
 	if err != nil {
 		return err
 	}
@@ -152,7 +157,7 @@ func (d *Daemon) overwriteFiles(ctx context.Context, t Target, q RestoreRequest,
 	if err := d.putBack(ctx, q, done, dir); err != nil {
 		return err
 	}
-	view, err := d.mountLive(ctx, t, "view", gluster.MountOptions{ReadOnly: true, DirectIO: true}, rel)
+	view, err := d.mountLive(ctx, t, kindView, gluster.MountOptions{ReadOnly: true, DirectIO: true}, rel)
 	if err != nil {
 		return err
 	}
@@ -168,7 +173,7 @@ func (d *Daemon) planVolume(ctx context.Context, g Health, q RestoreRequest, t T
 	}
 	rel := &releases{log: d.log}
 	defer func() { err = errors.Join(err, rel.run(ctx)) }()
-	dir, err := d.mountLive(ctx, t, "plan", gluster.MountOptions{ReadOnly: true}, rel)
+	dir, err := d.mountLive(ctx, t, kindPlan, gluster.MountOptions{ReadOnly: true}, rel)
 	if err != nil {
 		return err
 	}
@@ -220,11 +225,14 @@ func (d *Daemon) readTree(ctx context.Context, q RestoreRequest, done *Restored,
 	return nil
 }
 
-// mountLive mounts the target's volume and registers the unmount. The kind keeps
-// two mounts of one volume apart.
+// mountLive mounts the target's volume and registers the unmount.
 func (d *Daemon) mountLive(ctx context.Context, t Target, kind string, o gluster.MountOptions, rel *releases) (string, error) {
 	d.phase(PhaseMount, t.Key, t.Volume)
-	dir, err := d.o.Mounts.MountVolume(ctx, t.Hosts, t.Volume, mountName(kind, t.Volume), o)
+	name, err := mountName(kind, t.Volume)
+	if err != nil {
+		return "", err
+	}
+	dir, err := d.o.Mounts.MountVolume(ctx, t.Hosts, t.Volume, name, o)
 	if err != nil {
 		return "", err
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/gluster"
 )
 
@@ -100,9 +99,9 @@ func (d *Daemon) own(ctx context.Context, g Snapshots, volume, name string, othe
 
 // expire deletes our snapshots of volume that should not exist: those older
 // than their retention, and those of runs that died before they published. The
-// caller holds the catalog's lock and has no run on the volume, so that a
-// snapshot for a backup that no backup names is a leftover. One that cannot be
-// deleted now is left to the next run, with a warning.
+// caller holds the lock of the volume and has no run on it, so that a snapshot
+// for a backup that no backup names is a leftover. One that cannot be deleted now
+// is left to the next run, with a warning.
 func (d *Daemon) expire(ctx context.Context, g Snapshots, volume string, now time.Time) error {
 	var list []gluster.Snapshot
 	err := retry(ctx, d.o.Retries, func() (err error) {
@@ -134,8 +133,8 @@ func (d *Daemon) expire(ctx context.Context, g Snapshots, volume string, now tim
 // ExpireForgotten expires our snapshots of volumes that the BackupDisk knows and
 // no target stands on any more: a claim that was deleted or is no longer listed.
 // As long as one is left, Heketi refuses to delete its volume. Such a volume is
-// looked for on the hosts of the targets; one that is gone is no error. The
-// caller holds the catalog's lock.
+// looked for on the hosts of the targets; one that is gone is no error. Each is
+// locked while it is worked on; one that is locked already is left alone.
 func (d *Daemon) ExpireForgotten(ctx context.Context, targets []Target) error {
 	volumes, err := d.forgotten(targets)
 	if err != nil || len(volumes) == 0 || len(targets) == 0 {
@@ -147,7 +146,8 @@ func (d *Daemon) ExpireForgotten(ctx context.Context, targets []Target) error {
 	}
 	var errs []error
 	for _, v := range volumes {
-		if err := d.expire(ctx, g, v, time.Now()); !errors.Is(err, gluster.ErrNoVolume) {
+		err := d.withVolume(v, func() error { return d.expire(ctx, g, v, time.Now()) })
+		if !errors.Is(err, gluster.ErrNoVolume) {
 			errs = append(errs, err)
 		}
 	}
@@ -162,14 +162,14 @@ func (d *Daemon) forgotten(targets []Target) ([]string, error) {
 	}
 	var volumes []string
 	for _, k := range keys {
-		backups, err := d.o.Catalog.Backups(k)
+		newest, ok, err := d.o.Catalog.Newest(k)
 		if err != nil {
 			return nil, err
 		}
-		if len(backups) == 0 {
+		if !ok {
 			continue
 		}
-		v := backups[len(backups)-1].Info.Volume
+		v := newest.Info.Volume
 		known := slices.ContainsFunc(targets, func(t Target) bool { return t.Volume == v })
 		if !known && !slices.Contains(volumes, v) {
 			volumes = append(volumes, v)
@@ -218,29 +218,3 @@ func (d *Daemon) publishedSnapshots(since time.Time) (func(name string) bool, er
 	}
 	return func(name string) bool { return names[name] }, nil
 }
-
-// Tidy removes what a run that died left behind: half-written backups on the
-// BackupDisk and mounts of ours. Snapshots are tidied volume by volume when a
-// run or restore begins. The caller holds the catalog's lock.
-func (d *Daemon) Tidy(ctx context.Context) error {
-	removed, err := d.o.Catalog.SweepAll(ctx)
-	for _, path := range removed {
-		d.log.Info("half-written backup removed", "path", path)
-	}
-	_, emptyErr := d.o.Catalog.EmptyTrash(ctx, catalog.EmptyOptions{})
-	errs := []error{err, emptyErr}
-	mounts, err := d.o.Mounts.Leftovers()
-	errs = append(errs, err)
-	for _, dir := range mounts {
-		err := d.o.Mounts.Unmount(ctx, dir)
-		if err == nil {
-			d.log.Info("leftover mount removed", "dir", dir)
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-// mountName is the folder name of a mount: unique by purpose and volume, and
-// free of anything that a volume name could not hold.
-func mountName(kind, volume string) string { return kind + "-" + volume }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -34,7 +33,6 @@ type app struct {
 	local   *runner.Local
 	cluster clusters
 	daemon  *daemon.Daemon
-	lock    *catalog.Lock
 }
 
 // checkFolder is the folder of the mounts of checks, below [gluster] mount_dir.
@@ -265,26 +263,10 @@ func (a *app) glusterAt(hosts []string) (daemon.Gluster, error) {
 	return made, nil
 }
 
-// own takes the BackupDisk's lock for this command and tidies what a command
-// that died left behind. That something cannot be tidied stops nothing.
-func (a *app) own(ctx context.Context, command string) (err error) {
-	if a.lock, err = a.catalog.Lock(command); err != nil {
-		return err
-	}
-	if err := errors.Join(a.daemon.Tidy(ctx), a.tidyChecks(ctx)); err != nil {
-		a.log.WarnContext(ctx, "leftovers of a command that died could not be removed", "error", err)
-	}
-	return ctx.Err()
-}
-
-// close gives back lock and connections.
+// close ends the connections.
 func (a *app) close() error {
-	var errs []error
-	if a.lock != nil {
-		errs = append(errs, a.lock.Release())
+	if a.ssh == nil {
+		return nil
 	}
-	if a.ssh != nil {
-		errs = append(errs, a.ssh.Close())
-	}
-	return errors.Join(errs...)
+	return a.ssh.Close()
 }

@@ -73,21 +73,43 @@ func runBackup(ctx context.Context, g *globals, keys []catalog.Key) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	if err := a.own(ctx, "backup"); err != nil {
-		return err
-	}
 	targets, failed, err := a.targets(ctx, keys)
 	if err != nil {
 		return err
 	}
 	if len(keys) == 0 {
-		if err := a.daemon.ExpireForgotten(ctx, targets); err != nil {
-			a.log.WarnContext(ctx, "snapshots of volumes without a claim could not be deleted", "error", err)
-		}
+		a.tidyForgotten(ctx, targets)
 	}
 	results := append(failed, a.daemon.Backup(ctx, targets)...)
 	p.done()
+	a.emptyTrash(ctx, targets)
 	return g.printResults(results)
+}
+
+// tidyForgotten tidies what no run of these targets does: what is left of claims
+// and volumes that are gone. That something stays stops nothing.
+func (a *app) tidyForgotten(ctx context.Context, targets []daemon.Target) {
+	if err := a.daemon.Tidy(ctx); err != nil {
+		a.log.WarnContext(ctx, "leftovers of a command that died could not be removed", "error", err)
+	}
+	if err := a.daemon.ExpireForgotten(ctx, targets); err != nil {
+		a.log.WarnContext(ctx, "snapshots of volumes without a claim could not be deleted", "error", err)
+	}
+}
+
+// emptyTrash deletes what runs that died left of these claims. What prune or the
+// daemon put there is deleted too.
+func (a *app) emptyTrash(ctx context.Context, targets []daemon.Target) {
+	var o catalog.EmptyOptions
+	for _, t := range targets {
+		o.Keys = append(o.Keys, t.Key)
+	}
+	if len(o.Keys) == 0 {
+		return // No key would mean all claims.
+	}
+	if _, err := a.catalog.EmptyTrash(ctx, o); err != nil {
+		a.log.WarnContext(ctx, "trash stays on the BackupDisk", "error", err)
+	}
 }
 
 // targets resolves the named claims, or all when none is named. A named claim

@@ -62,7 +62,7 @@ func runProtection(g *globals, name, at string, on bool) error {
 	if !on {
 		word, change = "unprotected", r.Unprotect
 	}
-	lock, err := r.Lock("protect or unprotect")
+	lock, err := r.Lock("protect or unprotect", catalog.ClaimScope(key))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +58,7 @@ type pruneOutput struct {
 // claimPlan is what is to become of the backups of one claim.
 type claimPlan struct {
 	key     catalog.Key
+	policy  retention.Policy
 	backups []catalog.Backup
 	rows    []pruneOutput // One per backup.
 	err     error
@@ -71,29 +74,37 @@ func runPrune(ctx context.Context, g *globals, names []string, dryRun bool) (err
 	if err != nil {
 		return err
 	}
-	if !dryRun {
-		lock, err := r.Lock("prune")
-		if err != nil {
-			return err
-		}
-		defer lock.Release()
-	}
 	plans, err := planPrune(r, names, c)
 	if err != nil {
 		return err
 	}
+	var left error
 	if !dryRun {
+		left = carryOut(ctx, r, log, plans, len(names) == 0)
+	}
+	return errors.Join(g.printPrune(plans), left)
+}
+
+// carryOut removes what the plans say, claim by claim, and then deletes the
+// content of all that was removed. All says that no claims were named: then what
+// commands that died left goes too.
+func carryOut(ctx context.Context, r *catalog.Repository, log *slog.Logger, plans []claimPlan, all bool) error {
+	if all {
 		if _, err := r.SweepAll(ctx); err != nil {
-			log.Warn("leftovers stay on the BackupDisk", "error", err)
-		}
-		for i := range plans {
-			plans[i].remove(ctx, r)
-		}
-		if _, err := r.EmptyTrash(ctx, catalog.EmptyOptions{}); err != nil {
-			log.Warn("leftovers stay on the BackupDisk", "error", err)
+			log.WarnContext(ctx, "leftovers stay on the BackupDisk", "error", err)
 		}
 	}
-	return g.printPrune(plans)
+	var trash catalog.EmptyOptions
+	for i := range plans {
+		plans[i].remove(ctx, r)
+		if !all {
+			trash.Keys = append(trash.Keys, plans[i].key)
+		}
+	}
+	if _, err := r.EmptyTrash(ctx, trash); err != nil {
+		return fmt.Errorf("content of removed backups stays until the next prune: %w", err)
+	}
+	return nil
 }
 
 // planPrune decides about all backups before any is removed. A claim that
@@ -110,20 +121,30 @@ func planPrune(r *catalog.Repository, names []string, c *config.Config) ([]claim
 	now := time.Now()
 	var plans []claimPlan
 	for _, k := range keys {
-		p := claimPlan{key: k}
-		if p.backups, p.err = r.Backups(k); p.err == nil && len(p.backups) == 0 && len(names) > 0 {
+		p := claimPlan{key: k, policy: policy}
+		if err := p.decide(r, now); err != nil {
+			return nil, err
+		}
+		if p.err == nil && len(p.backups) == 0 && len(names) > 0 {
 			p.err = &catalog.NoBackupError{Key: k, At: "any time"}
-		}
-		items := itemsOf(p.backups)
-		if err := retention.CheckClock(items, now); err != nil {
-			return nil, fmt.Errorf("prune %s: %w", k, err)
-		}
-		for _, d := range retention.Plan(items, policy, now) {
-			p.rows = append(p.rows, rowOf(k, d))
 		}
 		plans = append(plans, p)
 	}
 	return plans, nil
+}
+
+// decide makes the plan of the claim. An error is one of the clock.
+func (p *claimPlan) decide(r *catalog.Repository, now time.Time) error {
+	p.rows = nil
+	p.backups, p.err = r.Backups(p.key)
+	items := itemsOf(p.backups)
+	if err := retention.CheckClock(items, now); err != nil {
+		return fmt.Errorf("prune %s: %w", p.key, err)
+	}
+	for _, d := range retention.Plan(items, p.policy, now) {
+		p.rows = append(p.rows, rowOf(p.key, d))
+	}
+	return nil
 }
 
 // keysOf returns the named claims, each once, or all when none is named.
@@ -162,29 +183,49 @@ func rowOf(k catalog.Key, d retention.Decision) pruneOutput {
 	return pruneOutput{Claim: k.String(), ID: d.ID, Time: d.Time, Action: action, Reasons: d.Reasons}
 }
 
-// remove carries out the plan of a claim. It goes on after an error with one
-// backup, but not after an interruption.
+// remove carries out the plan of a claim, with the claim's lock, by putting the
+// backups into the trash. It goes on after an error with one backup, but not
+// after an interruption.
 func (p *claimPlan) remove(ctx context.Context, r *catalog.Repository) {
-	byID := map[string]catalog.Backup{}
-	for _, b := range p.backups {
-		byID[b.ID] = b
+	if !slices.ContainsFunc(p.rows, func(o pruneOutput) bool { return o.Action == actionRemove }) {
+		return
+	}
+	lock, err := r.Lock("prune", catalog.ClaimScope(p.key))
+	if err != nil {
+		p.err = errors.Join(p.err, err)
+		return
+	}
+	defer func() { p.err = errors.Join(p.err, lock.Release()) }()
+	// What was decided without the lock may have changed.
+	if err := p.decide(r, time.Now()); err != nil {
+		p.err = err
+	}
+	if p.err != nil {
+		return
 	}
 	for i := range p.rows {
-		row := &p.rows[i]
-		if row.Action != actionRemove {
+		if p.rows[i].Action != actionRemove {
 			continue
 		}
 		if ctx.Err() != nil {
 			p.err = errors.Join(p.err, context.Cause(ctx))
 			return
 		}
-		if err := r.Remove(ctx, byID[row.ID]); err != nil {
-			row.Action, row.Error, row.Remedy = actionFailed, err.Error(), remedyOf(err)
+		if err := p.rows[i].remove(r, p.backups); err != nil {
 			p.err = errors.Join(p.err, err)
-			continue
 		}
-		row.Action = actionRemoved
 	}
+}
+
+// remove puts the backup of the row into the trash.
+func (o *pruneOutput) remove(r *catalog.Repository, backups []catalog.Backup) error {
+	i := slices.IndexFunc(backups, func(b catalog.Backup) bool { return b.ID == o.ID })
+	if err := r.Trash(backups[i]); err != nil {
+		o.Action, o.Error, o.Remedy = actionFailed, err.Error(), remedyOf(err)
+		return err
+	}
+	o.Action = actionRemoved
+	return nil
 }
 
 // printPrune prints every decision. The error is as joined says.

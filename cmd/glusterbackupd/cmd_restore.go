@@ -55,7 +55,7 @@ func runRestore(ctx context.Context, g *globals, name string, o restoreOptions) 
 		return err
 	}
 	confirm := g.confirm(ctx, o.restoreFlags)
-	return withRestore(ctx, g, "restore", o.restoreFlags, func(a *app) (daemon.Restored, error) {
+	return withRestore(g, o.restoreFlags, func(a *app) (daemon.Restored, error) {
 		done, err := a.daemon.Restore(ctx, daemon.RestoreRequest{
 			Key: key, At: o.at, Path: o.path, To: o.to, Delete: o.delete, DryRun: o.dryRun, Confirm: confirm,
 		})
@@ -69,11 +69,9 @@ func runRestore(ctx context.Context, g *globals, name string, o restoreOptions) 
 	})
 }
 
-// withRestore opens what the restore needs, runs it and prints what it did.
-// Only a restore that writes to a volume takes the lock: a plan changes nothing,
-// and one to a folder or file only reads the BackupDisk, which may be mounted
-// read-only by then.
-func withRestore(ctx context.Context, g *globals, command string, f restoreFlags, restore func(*app) (daemon.Restored, error)) (err error) {
+// withRestore opens what the restore needs, runs it and prints what it did. One
+// to a folder or file needs the BackupDisk only.
+func withRestore(g *globals, f restoreFlags, restore func(*app) (daemon.Restored, error)) (err error) {
 	if !f.yes && !f.dryRun && !g.interactive() {
 		return usagef("a restore overwrites data: repeat with --yes to run it without a terminal, or with --dry-run to see the plan only")
 	}
@@ -87,11 +85,6 @@ func withRestore(ctx context.Context, g *globals, command string, f restoreFlags
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	if f.to == "" && !f.dryRun {
-		if err := a.own(ctx, command); err != nil {
-			return err
-		}
-	}
 	g.beforeQuestion = p.done
 	done, err := restore(a)
 	p.done()

@@ -36,7 +36,7 @@ func runRestoreBlock(ctx context.Context, g *globals, image string, f restoreFla
 	if err := blockstore.ValidName(image); err != nil {
 		return usagef("%v", err)
 	}
-	return withRestore(ctx, g, "restore-block", f, func(a *app) (daemon.Restored, error) {
+	return withRestore(g, f, func(a *app) (daemon.Restored, error) {
 		return a.daemon.RestoreBlock(ctx, daemon.BlockRequest{
 			Image: image, At: f.at, To: f.to, DryRun: f.dryRun, Confirm: g.confirm(ctx, f),
 		})

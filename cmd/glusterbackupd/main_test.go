@@ -61,19 +61,48 @@ volume = "docs"
 	return file, disk
 }
 
-// publish puts a backup with one file on the BackupDisk.
-func publish(t *testing.T, disk string, at time.Time) catalog.Backup {
+// docs is the claim that the configuration lists.
+var docs = catalog.Key{Namespace: "files", Claim: "docs"}
+
+// hold locks parts of the BackupDisk as another process does, until the returned
+// function is called or the test ends.
+func hold(t *testing.T, disk, command string, scopes ...catalog.Scope) (release func()) {
 	t.Helper()
 	r, err := catalog.Open(disk, catalog.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock, err := r.Lock("test")
+	lock, err := r.Lock(command, scopes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release = func() {
+		if err := lock.Release(); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(release)
+	return release
+}
+
+// publish puts a backup of docs with one file on the BackupDisk.
+func publish(t *testing.T, disk string, at time.Time) catalog.Backup {
+	t.Helper()
+	return publishOf(t, disk, docs, at)
+}
+
+func publishOf(t *testing.T, disk string, k catalog.Key, at time.Time) catalog.Backup {
+	t.Helper()
+	r, err := catalog.Open(disk, catalog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := r.Lock("test", catalog.ClaimScope(k))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lock.Release()
-	s, err := r.Begin(catalog.Key{Namespace: "files", Claim: "docs"}, at)
+	s, err := r.Begin(k, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,6 +270,45 @@ func TestListAndRestoreToFolder(t *testing.T) {
 	}
 	if content, err := os.ReadFile(filepath.Join(to, "letter")); err != nil || string(content) != "dear admin" {
 		t.Errorf("restored %q, %v", content, err)
+	}
+}
+
+// TestLocked runs commands while another process works on the volume or the
+// claim: they are refused, and told by whom. While it works on something else,
+// they go on, here until they meet that there is no Gluster.
+func TestLocked(t *testing.T) {
+	other := catalog.ClaimScope(catalog.Key{Namespace: "files", Claim: "other"})
+	tests := map[string]struct {
+		held []catalog.Scope
+		args []string
+		code exitCode
+	}{
+		"backup of the volume":         {[]catalog.Scope{catalog.VolumeScope("docs")}, []string{"backup", "files/docs"}, exitLocked},
+		"backup of the claim":          {[]catalog.Scope{catalog.ClaimScope(docs)}, []string{"backup", "--all"}, exitLocked},
+		"backup of something else":     {[]catalog.Scope{catalog.VolumeScope("other"), other}, []string{"backup", "files/docs"}, exitFailed},
+		"restore to the volume":        {[]catalog.Scope{catalog.VolumeScope("docs")}, []string{"restore", "files/docs", "--yes"}, exitLocked},
+		"restore from the claim":       {[]catalog.Scope{catalog.ClaimScope(docs)}, []string{"restore", "files/docs", "--yes"}, exitLocked},
+		"restore beside something":     {[]catalog.Scope{catalog.VolumeScope("other"), other}, []string{"restore", "files/docs", "--yes"}, exitFailed},
+		"plan of a restore":            {[]catalog.Scope{catalog.VolumeScope("docs"), catalog.ClaimScope(docs)}, []string{"restore", "files/docs", "--dry-run"}, exitFailed},
+		"restore to a folder":          {[]catalog.Scope{catalog.VolumeScope("docs"), catalog.ClaimScope(docs)}, []string{"restore", "files/docs", "--yes", "--to", t.TempDir()}, exitDone},
+		"list":                         {nil, []string{"list"}, exitDone},
+		"backup beside the whole disk": {nil, []string{"backup", "files/docs"}, exitLocked},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // Each waits some seconds for its lock.
+			file, disk := setup(t)
+			invoke(t, "--config", file, "init")
+			publish(t, disk, time.Date(2018, 12, 2, 0, 0, 0, 0, time.UTC))
+			hold(t, disk, "the other command", tt.held...)
+			got := invoke(t, append([]string{"--config", file}, tt.args...)...)
+			if got.code != int(tt.code) {
+				t.Errorf("exit code %d, want %d: %s", got.code, tt.code, got.errout)
+			}
+			if (tt.code == exitLocked) != strings.Contains(got.errout, `locked by "the other command", process `) {
+				t.Errorf("error %s", got.errout)
+			}
+		})
 	}
 }
 

@@ -157,32 +157,60 @@ func TestPruneGoesOn(t *testing.T) {
 	}
 }
 
-// TestPruneLock needs the lock only to remove.
+// TestPruneLock needs the lock of a claim only to remove its backups, and goes on
+// with those that nobody works on.
 func TestPruneLock(t *testing.T) {
 	file, disk := withRetention(t, lastTwo)
-	publish(t, disk, december(1))
-	r, err := catalog.Open(disk, catalog.Options{})
-	if err != nil {
-		t.Fatal(err)
+	for day := 1; day <= 3; day++ {
+		publish(t, disk, december(day))
+		publishOf(t, disk, catalog.Key{Namespace: "files", Claim: "more"}, december(day))
 	}
-	lock, err := r.Lock("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Release()
-	for code, args := range map[exitCode][]string{
-		exitDone: {"prune", "--dry-run"}, exitLocked: {"prune"},
+	release := hold(t, disk, "restore", catalog.ClaimScope(docs))
+	for _, tt := range []struct {
+		code exitCode
+		args []string
+	}{
+		{exitDone, []string{"prune", "--dry-run"}},
+		{exitLocked, []string{"prune", "files/docs"}},
+		{exitPartly, []string{"prune"}},
+		{exitDone, []string{"verify"}},
+		{exitLocked, []string{"protect", "files/docs", "--at", "latest"}},
+		{exitLocked, []string{"unprotect", "files/docs", "--at", "latest"}},
+		{exitDone, []string{"protect", "files/more", "--at", "latest"}},
 	} {
-		if got := invoke(t, append([]string{"--config", file}, args...)...); got.code != int(code) {
-			t.Errorf("%v: %+v", args, got)
+		got := invoke(t, append([]string{"--config", file}, tt.args...)...)
+		if got.code != int(tt.code) {
+			t.Errorf("%v: %+v", tt.args, got)
+		}
+		refused := tt.code == exitLocked || tt.code == exitPartly
+		if refused != strings.Contains(got.errout, `claim files/docs is locked by "restore", process `) {
+			t.Errorf("%v: %s", tt.args, got.errout)
 		}
 	}
-	if got := invoke(t, "--config", file, "verify"); got.code != 0 {
-		t.Errorf("verify: %+v", got)
+	if got := listed(t, file); len(got) != 3+2 {
+		t.Errorf("listed are %q", got)
 	}
-	if got := invoke(t, "--config", file, "protect", "files/docs", "--at", "latest"); got.code != int(exitLocked) {
-		t.Errorf("protect: %+v", got)
+	release()
+	if got := invoke(t, "--config", file, "prune"); got.code != 0 || len(listed(t, file)) != 2+2 {
+		t.Errorf("prune: %+v", got)
 	}
+}
+
+// TestPruneEmptiesTheTrash goes on with what a prune that was ended left.
+func TestPruneEmptiesTheTrash(t *testing.T) {
+	file, disk := withRetention(t, lastTwo)
+	b := publish(t, disk, december(1))
+	trash := filepath.Join(filepath.Dir(b.Dir), ".trash-20181201T000000Z-0011aabb")
+	if err := os.Mkdir(trash, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got := invoke(t, "--config", file, "prune"); got.code != 0 {
+		t.Errorf("prune: %+v", got)
+	}
+	if _, err := os.Stat(trash); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("trash: %v", err)
+	}
+	wantListed(t, file, b.ID)
 }
 
 func TestProtectUsage(t *testing.T) {

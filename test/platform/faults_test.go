@@ -147,15 +147,6 @@ func TestFaultAtEachStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock, err := repo.Lock("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := lock.Release(); err != nil {
-			t.Error(err)
-		}
-	}()
 	backup := func(d *daemon.Daemon) error {
 		time.Sleep(time.Second) // Backups are named by the second.
 		return d.Backup(t.Context(), []daemon.Target{claim})[0].Err

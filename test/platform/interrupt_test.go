@@ -3,7 +3,9 @@
 package platform
 
 import (
+	"fmt"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -78,19 +80,33 @@ func TestKilledBackupIsTidied(t *testing.T) {
 	b.assertNothingLeft()
 }
 
-// TestTwoInstances starts a second command while one copies.
+// TestTwoInstances starts more commands while a backup copies: what it works on
+// is refused, and everything else works beside it.
 func TestTwoInstances(t *testing.T) {
 	b := newBench(t)
+	b.backup("media/docs")
+	b.backup("shop/uploads")
 	b.configure(slow)
 	cmd := b.command("backup", "shop/uploads")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	b.awaitPartial()
-	b.refused(11, []string{"locked", "backup"}, "backup", "media/docs")
-	b.must("list")
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
+	holder := []string{`claim shop/uploads is locked by "backup"`, fmt.Sprintf("process %d on ", cmd.Process.Pid)}
+	b.refused(11, holder, "backup", "shop/uploads")
+	b.refused(11, holder, "restore", "shop/uploads", "--yes")
+	b.refused(11, holder, "protect", "shop/uploads", "--at", "latest")
+	if o := b.run("backup", "shop/uploads", "media/docs"); o.code != 3 || !strings.Contains(o.stderr, holder[0]) {
+		t.Errorf("backup of both: exit %d", o.code)
 	}
-	_ = cmd.Wait() // It was interrupted on purpose.
+	b.must("restore", "media/docs", "--yes")
+	b.must("restore", "shop/uploads", "--dry-run")
+	b.must("protect", "media/docs", "--at", "latest")
+	b.must("prune")
+	b.must("list")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the first backup: %v", err)
+	}
+	b.must("verify", "shop/uploads")
+	b.must("restore", "shop/uploads", "--yes")
 }
