@@ -37,7 +37,7 @@ const exitCodeHelp = `Exit codes:
   3    partly failed
   4    nothing matched: no such claim, image or backup
   10   BackupDisk missing or not initialised
-  11   BackupDisk locked by another instance
+  11   claim, volume or BackupDisk locked by another process
   13   damage found in a backup
   130  interrupted`
 
