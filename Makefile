@@ -80,6 +80,7 @@ $(GOLANGCI): | setup
 fuzz: | setup
 	@go test ./config -run '^$$' -fuzz FuzzParse -fuzzminimizetime 1x -fuzztime 20s
 	@go test ./schedule -run '^$$' -fuzz FuzzParse -fuzzminimizetime 1x -fuzztime 20s
+	@go test ./retention -run '^$$' -fuzz FuzzParsePolicy -fuzzminimizetime 1x -fuzztime 20s
 	@go test ./blockstore -run '^$$' -fuzz FuzzParseJournal -fuzztime 20s
 	@go test ./manifest -run '^$$' -fuzz FuzzPathRoundTrip -fuzztime 20s
 	@go test ./manifest -run '^$$' -fuzz FuzzReader -fuzzminimizetime 10x -fuzztime 20s
