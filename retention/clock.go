@@ -31,7 +31,8 @@ func (e *ClockError) Remedy() string {
 
 // CheckClock returns a *ClockError when now lies before the newest backup. One
 // of the two times is wrong then, nobody knows which, and no backup may be
-// removed because of either. The backups may be of several claims.
+// removed because of either. The backups may be of several claims. See
+// [CheckJump] for a clock that is ahead.
 func CheckClock(backups []Item, now time.Time) error {
 	all := sorted(backups)
 	if len(all) == 0 {

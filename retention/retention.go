@@ -5,7 +5,8 @@
 // Each rule of a policy keeps the newest backup of as many periods as it says.
 // A period without a backup does not count, so that nothing is removed only
 // because time passes or a clock jumps forward: a claim whose backups have
-// stopped keeps what it has.
+// stopped keeps what it has. Whether the clock can be right is asked apart, by
+// [CheckClock] and [CheckJump], before anything is removed.
 package retention
 
 import (

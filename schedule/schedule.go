@@ -138,3 +138,11 @@ func (s Schedule) Last(now time.Time) time.Time {
 func (s Schedule) Interval(now time.Time) time.Duration {
 	return s.Next(now).Sub(s.Last(now))
 }
+
+// Rhythm returns the longer one of the last two times between slots, with the
+// one that goes on. It is how far apart backups may lie when all goes well, also
+// on the Monday of a schedule that rests at weekends.
+func (s Schedule) Rhythm(now time.Time) time.Duration {
+	last := s.Last(now)
+	return max(s.Interval(now), last.Sub(s.Last(last.Add(-1))))
+}

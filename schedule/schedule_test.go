@@ -222,10 +222,24 @@ func TestInterval(t *testing.T) {
 	}
 }
 
+func TestRhythm(t *testing.T) {
+	s := parse(t, "30 1 * * 1-5", time.UTC)
+	for now, want := range map[string]time.Duration{
+		"2018-12-03T12:00:00Z": 72 * time.Hour, // Monday
+		"2018-12-04T12:00:00Z": 24 * time.Hour,
+		"2018-12-07T12:00:00Z": 72 * time.Hour, // Friday
+		"2018-12-09T12:00:00Z": 72 * time.Hour,
+	} {
+		if got := s.Rhythm(at(t, now)); got != want {
+			t.Errorf("%s: %v, want %v", now, got, want)
+		}
+	}
+}
+
 func TestZeroScheduleHasNoSlots(t *testing.T) {
 	var s schedule.Schedule
 	now := at(t, "2018-12-02T00:00:00Z")
-	if next, last := s.Next(now), s.Last(now); !next.IsZero() || !last.IsZero() || s.Interval(now) != 0 || s.String() != "" || s.Zone() != nil {
+	if next, last := s.Next(now), s.Last(now); !next.IsZero() || !last.IsZero() || s.Interval(now) != 0 || s.Rhythm(now) != 0 || s.String() != "" || s.Zone() != nil {
 		t.Errorf("next %v, last %v", next, last)
 	}
 	if _, due := s.Due(schedule.Record{Started: now.AddDate(-1, 0, 0)}, time.Time{}, now); due {

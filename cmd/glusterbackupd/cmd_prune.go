@@ -14,26 +14,34 @@ import (
 	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/config"
 	"github.com/glusterbackupd/glusterbackupd/retention"
+	"github.com/glusterbackupd/glusterbackupd/schedule"
 )
 
 func newPruneCommand(g *globals) *cobra.Command {
-	var dryRun bool
+	var opts pruneOptions
 	cmd := &cobra.Command{
 		Use:   "prune [NAMESPACE/CLAIM …]",
 		Short: "Remove the backups that the retention does not keep",
 		Long: `Prints for each backup of the named claims, or of all, what [retention] keeps or
 removes it for, and removes what no rule keeps. A protected backup stays, and so
 does one that is damaged. Nothing at all is removed when the clock is behind a
-backup. It needs nothing but the BackupDisk.
+backup, and nothing of a claim whose newest backups follow a gap that may be a
+jump of the clock. It needs nothing but the BackupDisk.
 
 ` + exitCodeHelp,
 		Example: "  glusterbackupd prune --dry-run\n  glusterbackupd prune media/photos",
 		RunE: func(cmd *cobra.Command, names []string) error {
-			return runPrune(cmd.Context(), g, names, dryRun)
+			return runPrune(cmd.Context(), g, names, opts)
 		},
 	}
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the plan and remove nothing")
+	cmd.Flags().BoolVar(&opts.dryRun, "dry-run", false, "print the plan and remove nothing")
+	cmd.Flags().BoolVar(&opts.trustClock, "trust-clock", false, "remove also after a long time without backups: the clock did not jump")
 	return cmd
+}
+
+type pruneOptions struct {
+	dryRun     bool
+	trustClock bool
 }
 
 // What becomes of a backup. The words are part of the output's interface.
@@ -59,12 +67,13 @@ type pruneOutput struct {
 type claimPlan struct {
 	key     catalog.Key
 	policy  retention.Policy
+	grid    time.Duration // How far apart backups may lie; 0 does not ask.
 	backups []catalog.Backup
 	rows    []pruneOutput // One per backup.
 	err     error
 }
 
-func runPrune(ctx context.Context, g *globals, names []string, dryRun bool) (err error) {
+func runPrune(ctx context.Context, g *globals, names []string, opts pruneOptions) (err error) {
 	c, err := g.parse()
 	if err != nil {
 		return err
@@ -74,12 +83,12 @@ func runPrune(ctx context.Context, g *globals, names []string, dryRun bool) (err
 	if err != nil {
 		return err
 	}
-	plans, err := planPrune(r, names, c)
+	plans, err := planPrune(r, names, c, opts.trustClock)
 	if err != nil {
 		return err
 	}
 	var left error
-	if !dryRun {
+	if !opts.dryRun {
 		left = carryOut(ctx, r, log, plans, len(names) == 0)
 	}
 	return errors.Join(g.printPrune(plans), left)
@@ -108,8 +117,10 @@ func carryOut(ctx context.Context, r *catalog.Repository, log *slog.Logger, plan
 }
 
 // planPrune decides about all backups before any is removed. A claim that
-// cannot be listed has its error in its plan; a wrong clock is everybody's.
-func planPrune(r *catalog.Repository, names []string, c *config.Config) ([]claimPlan, error) {
+// cannot be listed has its error in its plan, and so has one of which nothing is
+// removed because the clock may have jumped; a clock that is behind is
+// everybody's.
+func planPrune(r *catalog.Repository, names []string, c *config.Config, trustClock bool) ([]claimPlan, error) {
 	keys, err := keysOf(r, names)
 	if err != nil {
 		return nil, err
@@ -119,9 +130,15 @@ func planPrune(r *catalog.Repository, names []string, c *config.Config) ([]claim
 		return nil, err
 	}
 	now := time.Now()
+	var grid time.Duration // 0 trusts the clock.
+	if !trustClock {
+		if grid, err = gridOf(c, policy, now); err != nil {
+			return nil, err
+		}
+	}
 	var plans []claimPlan
 	for _, k := range keys {
-		p := claimPlan{key: k, policy: policy}
+		p := claimPlan{key: k, policy: policy, grid: grid}
 		if err := p.decide(r, now); err != nil {
 			return nil, err
 		}
@@ -141,10 +158,38 @@ func (p *claimPlan) decide(r *catalog.Repository, now time.Time) error {
 	if err := retention.CheckClock(items, now); err != nil {
 		return fmt.Errorf("prune %s: %w", p.key, err)
 	}
-	for _, d := range retention.Plan(items, p.policy, now) {
+	decisions := retention.Plan(items, p.policy, now)
+	for _, d := range decisions {
 		p.rows = append(p.rows, rowOf(p.key, d))
 	}
+	if p.grid == 0 || !retention.Removes(decisions) {
+		return nil
+	}
+	if err := retention.CheckJump(items, p.grid, now); err != nil {
+		p.err = errors.Join(p.err, fmt.Errorf("prune %s: %w", p.key, err))
+		p.keepAll()
+	}
 	return nil
+}
+
+// gridOf returns how far apart backups may lie. The schedules that claims have
+// of their own are not known here; the check errs on the side of keeping.
+func gridOf(c *config.Config, policy retention.Policy, now time.Time) (time.Duration, error) {
+	s, err := schedule.Parse(c.Backup.Schedule, policy.Location)
+	if err != nil {
+		return 0, fmt.Errorf("[backup] schedule: %w", err)
+	}
+	return policy.Grid(s.Rhythm(now)), nil
+}
+
+// keepAll turns a plan to remove into one that removes nothing, because the
+// clock may be wrong.
+func (p *claimPlan) keepAll() {
+	for i := range p.rows {
+		if row := &p.rows[i]; row.Action == actionRemove {
+			row.Action, row.Reasons = actionKeep, append([]string{"the clock may have jumped"}, row.Reasons...)
+		}
+	}
 }
 
 // keysOf returns the named claims, each once, or all when none is named.

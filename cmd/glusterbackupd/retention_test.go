@@ -13,7 +13,8 @@ import (
 	"github.com/glusterbackupd/glusterbackupd/catalog"
 )
 
-// december returns noon of a day in Amsterdam.
+// december returns noon of a day in Amsterdam. The day is long ago, which is why
+// prune has to be told to trust the clock.
 func december(day int) time.Time { return time.Date(2018, 12, day, 11, 0, 0, 0, time.UTC) }
 
 // withRetention is setup with an initialised BackupDisk, and with sections
@@ -89,7 +90,7 @@ func TestPrune(t *testing.T) {
 		t.Errorf("list -o json: %+v", got)
 	}
 	want := []string{"keep: protected", "remove: not among the last 2", "keep: last 2: 2nd", "keep: last 2: 1st"}
-	for _, dry := range [][]string{{"prune", "--dry-run"}, {"prune", "files/docs", "--dry-run"}} {
+	for _, dry := range [][]string{{"prune", "--trust-clock", "--dry-run"}, {"prune", "--trust-clock", "files/docs", "--dry-run"}} {
 		plan, got := pruned(t, append([]string{"--config", file}, dry...)...)
 		for i, id := range ids {
 			if got.code != 0 || len(plan) != len(ids) || plan[id] != want[i] {
@@ -98,7 +99,7 @@ func TestPrune(t *testing.T) {
 		}
 		wantListed(t, file, ids...)
 	}
-	done, got := pruned(t, "--config", file, "prune")
+	done, got := pruned(t, "--config", file, "prune", "--trust-clock")
 	if got.code != 0 || done[ids[1]] != "removed: not among the last 2" || done[ids[2]] != want[2] {
 		t.Errorf("prune: %v, %+v", done, got)
 	}
@@ -106,7 +107,7 @@ func TestPrune(t *testing.T) {
 	if got := invoke(t, "--config", file, "unprotect", "files/docs", "--at", ids[0]); got.code != 0 || !strings.Contains(got.out, "unprotected") {
 		t.Errorf("unprotect: %+v", got)
 	}
-	got = invoke(t, "--config", file, "prune")
+	got = invoke(t, "--config", file, "prune", "--trust-clock")
 	if line := strings.Join(strings.Fields(got.out), " "); got.code != 0 || !strings.Contains(line, "CLAIM BACKUP ACTION REASON files/docs "+ids[0]+" removed") {
 		t.Errorf("prune: %+v", got)
 	}
@@ -119,7 +120,7 @@ func TestPruneInTheZone(t *testing.T) {
 		file, disk := withRetention(t, "[retention]\nlast = 0\nweekly = 0\nmonthly = 0\n[backup]\ntimezone = \""+zone+"\"\n")
 		publish(t, disk, time.Date(2018, 12, 1, 23, 30, 0, 0, time.UTC))
 		publish(t, disk, time.Date(2018, 12, 2, 22, 30, 0, 0, time.UTC))
-		if got := invoke(t, "--config", file, "prune"); got.code != 0 || len(listed(t, file)) != want {
+		if got := invoke(t, "--config", file, "prune", "--trust-clock"); got.code != 0 || len(listed(t, file)) != want {
 			t.Errorf("%s: %+v", zone, got)
 		}
 	}
@@ -131,7 +132,7 @@ func TestPruneRefusesWrongClock(t *testing.T) {
 		publish(t, disk, december(day))
 	}
 	publish(t, disk, time.Now().Add(48*time.Hour))
-	for _, args := range [][]string{{"prune"}, {"prune", "--dry-run"}} {
+	for _, args := range [][]string{{"prune"}, {"prune", "--dry-run"}, {"prune", "--trust-clock"}} {
 		got := invoke(t, append([]string{"--config", file}, args...)...)
 		if got.code != int(exitFailed) || !strings.Contains(got.errout, "clock") || !strings.Contains(got.errout, "remedy: ") {
 			t.Errorf("%v: %+v", args, got)
@@ -142,13 +143,41 @@ func TestPruneRefusesWrongClock(t *testing.T) {
 	}
 }
 
+// TestPruneRefusesJump prunes nothing when the newest backups follow a long gap,
+// and everything once they span a day or the admin says that the clock is right.
+func TestPruneRefusesJump(t *testing.T) {
+	file, disk := withRetention(t, lastTwo)
+	for day := 1; day <= 3; day++ {
+		publish(t, disk, december(day))
+	}
+	now := time.Now()
+	publish(t, disk, now.Add(-2*time.Hour))
+	for _, args := range [][]string{{"prune"}, {"prune", "--dry-run"}} {
+		plan, got := pruned(t, append([]string{"--config", file}, args...)...)
+		if got.code != int(exitFailed) || !strings.Contains(got.errout, "may have jumped") || !strings.Contains(got.errout, "--trust-clock") {
+			t.Errorf("%v: %+v", args, got)
+		}
+		if want := "keep: the clock may have jumped, not among the last 2"; plan["20181201T110000Z"] != want || len(listed(t, file)) != 4 {
+			t.Errorf("%v: %v", args, plan)
+		}
+	}
+	if got := invoke(t, "--config", file, "prune", "--trust-clock"); got.code != 0 || len(listed(t, file)) != 2 {
+		t.Errorf("trusted: %+v", got)
+	}
+	publish(t, disk, now.Add(-26*time.Hour))
+	publish(t, disk, now.Add(-time.Hour))
+	if got := invoke(t, "--config", file, "prune"); got.code != 0 || len(listed(t, file)) != 2 {
+		t.Errorf("after a day: %+v", got)
+	}
+}
+
 // TestPruneGoesOn prunes a claim although another one has nothing to prune.
 func TestPruneGoesOn(t *testing.T) {
 	file, disk := withRetention(t, lastTwo)
 	for day := 1; day <= 3; day++ {
 		publish(t, disk, december(day))
 	}
-	got := invoke(t, "--config", file, "prune", "no/such", "files/docs")
+	got := invoke(t, "--config", file, "prune", "--trust-clock", "no/such", "files/docs")
 	if got.code != int(exitPartly) || !strings.Contains(got.errout, "no/such") || len(listed(t, file)) != 2 {
 		t.Errorf("one of two: %+v", got)
 	}
@@ -170,9 +199,9 @@ func TestPruneLock(t *testing.T) {
 		code exitCode
 		args []string
 	}{
-		{exitDone, []string{"prune", "--dry-run"}},
-		{exitLocked, []string{"prune", "files/docs"}},
-		{exitPartly, []string{"prune"}},
+		{exitDone, []string{"prune", "--trust-clock", "--dry-run"}},
+		{exitLocked, []string{"prune", "--trust-clock", "files/docs"}},
+		{exitPartly, []string{"prune", "--trust-clock"}},
 		{exitDone, []string{"verify"}},
 		{exitLocked, []string{"protect", "files/docs", "--at", "latest"}},
 		{exitLocked, []string{"unprotect", "files/docs", "--at", "latest"}},
@@ -191,7 +220,7 @@ func TestPruneLock(t *testing.T) {
 		t.Errorf("listed are %q", got)
 	}
 	release()
-	if got := invoke(t, "--config", file, "prune"); got.code != 0 || len(listed(t, file)) != 2+2 {
+	if got := invoke(t, "--config", file, "prune", "--trust-clock"); got.code != 0 || len(listed(t, file)) != 2+2 {
 		t.Errorf("prune: %+v", got)
 	}
 }
@@ -204,7 +233,7 @@ func TestPruneEmptiesTheTrash(t *testing.T) {
 	if err := os.Mkdir(trash, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if got := invoke(t, "--config", file, "prune"); got.code != 0 {
+	if got := invoke(t, "--config", file, "prune", "--trust-clock"); got.code != 0 {
 		t.Errorf("prune: %+v", got)
 	}
 	if _, err := os.Stat(trash); !errors.Is(err, os.ErrNotExist) {
