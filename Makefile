@@ -59,10 +59,10 @@ test: unit lint integration platform
 unit: | setup
 	@$(call timed,go test ./...)
 
-# Real Heketi, kube-apiserver, etcd and sshd on loopback; no guest.
+# Real Heketi, kube-apiserver, etcd, sshd and promtool on loopback; no guest.
 integration: bin/lab package
 	@$(LAB) setup
-	@$(call timed,go test -count=1 -tags integration ./runner/... ./systemd/... ./test/integration/... ./test/package/...)
+	@$(call timed,go test -count=1 -tags integration ./metrics/... ./runner/... ./systemd/... ./test/integration/... ./test/package/...)
 
 # Real Gluster with snapshots, Heketi, Kubernetes and iSCSI: the whole lab.
 platform: bin/glusterbackupd lab-up

@@ -14,6 +14,7 @@ import (
 
 	"github.com/glusterbackupd/glusterbackupd/test/lab"
 	"github.com/glusterbackupd/glusterbackupd/test/lab/guest"
+	"github.com/glusterbackupd/glusterbackupd/test/lab/promtool"
 	"github.com/glusterbackupd/glusterbackupd/test/lab/provision"
 	"github.com/glusterbackupd/glusterbackupd/test/lab/servers"
 )
@@ -123,6 +124,12 @@ func setup(ctx context.Context, s *steps) (image guest.Image, err error) {
 	}
 	if err := s.do("servers (heketi, kube-apiserver, ...)", func() error {
 		return servers.Build(ctx, servers.BuildOptions{Logger: slog.Default()})
+	}); err != nil {
+		return image, err
+	}
+	if err := s.do("promtool", func() error {
+		_, err := promtool.Install(ctx, filepath.Join(servers.CacheDir(), "bin"))
+		return err
 	}); err != nil {
 		return image, err
 	}
