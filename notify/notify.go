@@ -15,6 +15,7 @@ package notify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -39,13 +40,41 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Notifier sends summaries. It is safe for concurrent use. Its fields hold
-// addresses, so it must not be printed.
+// Format implements [fmt.Formatter], so that no verb prints an address.
+func (o Options) Format(f fmt.State, _ rune) {
+	tell := func(address string) string {
+		u, err := parse("", address)
+		if err != nil {
+			return "malformed"
+		}
+		return told(u)
+	}
+	_, _ = fmt.Fprintf(f, "ping %s, webhook %s, timeout %s", tell(o.Ping), tell(o.Webhook), o.Timeout)
+}
+
+// MarshalText implements [encoding.TextMarshaler], so that neither JSON nor a
+// structured log shows an address.
+func (o Options) MarshalText() ([]byte, error) { return fmt.Append(nil, o), nil }
+
+// Notifier sends summaries. It is safe for concurrent use.
 type Notifier struct {
 	ping, fail, webhook *url.URL // Nil means none.
 	timeout             time.Duration
 	client              *http.Client
 	log                 *slog.Logger
+}
+
+// Format implements [fmt.Formatter], so that no verb prints an address.
+func (n *Notifier) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "ping %s, webhook %s, timeout %s", told(n.ping), told(n.webhook), n.timeout)
+}
+
+// told is as much of an address as may be shown; nil is none.
+func told(u *url.URL) string {
+	if u == nil {
+		return "none"
+	}
+	return server(u)
 }
 
 // New checks the options. It does not connect.
