@@ -118,14 +118,22 @@ func TestUnknown(t *testing.T) {
 // TestTwice wants a claim or a pool that is named twice to be exposed once, as
 // the registry takes a double for a fault of the scrape.
 func TestTwice(t *testing.T) {
-	m := newMetrics(t, func() metrics.State {
-		s := full()
-		s.Claims = append(s.Claims, s.Claims[0])
-		other := s.Pools[0]
-		other.Volume = "vol_2"
-		s.Pools = append(s.Pools, other, other)
-		return s
+	var log bytes.Buffer
+	m, err := metrics.New(metrics.Options{
+		Version: "1.2.3",
+		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+		State: func() metrics.State {
+			s := full()
+			s.Claims = append(s.Claims, s.Claims[0])
+			other := s.Pools[0]
+			other.Volume = "vol_2"
+			s.Pools = append(s.Pools, other, other)
+			return s
+		},
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := `glusterbackupd_thin_pool_data_ratio{host="gluster1",pool="tp_1",vg="vg_1"} 0.5
 glusterbackupd_thin_pool_info{host="gluster1",pool="tp_1",vg="vg_1",volume="vol_1"} 1
 glusterbackupd_thin_pool_info{host="gluster1",pool="tp_1",vg="vg_1",volume="vol_2"} 1
@@ -136,6 +144,9 @@ glusterbackupd_thin_pool_metadata_ratio{host="gluster1",pool="tp_1",vg="vg_1"} 0
 	}
 	if got := ours(t, m, "claim_backups"); strings.Count(got, "\n") != 1 {
 		t.Errorf("claim_backups:\n%s\nwant one line", got)
+	}
+	if log.Len() > 0 {
+		t.Errorf("log: %s", &log)
 	}
 }
 
