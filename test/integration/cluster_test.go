@@ -29,6 +29,7 @@ type cluster struct {
 	t     *testing.T
 	api   *servers.API
 	admin kubernetes.Interface
+	start func() (*servers.API, error) // Starts the API server, also again.
 }
 
 func startKube(t *testing.T) *cluster {
@@ -39,7 +40,8 @@ func startKube(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	stop(t, etcd)
-	server, err := env.APIServer(t.Context(), url, ports[2])
+	start := func() (*servers.API, error) { return env.APIServer(t.Context(), url, ports[2]) }
+	server, err := start()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +53,21 @@ func startKube(t *testing.T) *cluster {
 	stop(t, manager)
 	config := must[*rest.Config](t)(clientcmd.BuildConfigFromFlags("", server.Kubeconfig))
 	config.QPS, config.Burst, config.WarningHandler = 500, 1000, rest.NoWarnings{}
-	return &cluster{t: t, api: server, admin: must[*kubernetes.Clientset](t)(kubernetes.NewForConfig(config))}
+	return &cluster{t: t, api: server, admin: must[*kubernetes.Clientset](t)(kubernetes.NewForConfig(config)), start: start}
+}
+
+// stopAPI ends the API server, and restart starts it again with its data.
+func (k *cluster) stopAPI() {
+	k.t.Helper()
+	k.check(k.api.Stop())
+}
+
+func (k *cluster) restart() {
+	k.t.Helper()
+	server, err := k.start()
+	k.check(err)
+	stop(k.t, server.Process)
+	k.api = server
 }
 
 func (k *cluster) check(err error) {
@@ -203,6 +219,19 @@ func (k *cluster) serviceAccount(namespace, name string) string {
 	path := filepath.Join(k.t.TempDir(), "kubeconfig")
 	k.check(clientcmd.WriteToFile(*config, path))
 	return path
+}
+
+// annotate sets annotations of a claim, or with name "" of a namespace.
+func (k *cluster) annotate(namespace, name string, annotations map[string]string) {
+	k.t.Helper()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	k.check(err)
+	if name == "" {
+		_, err = k.admin.CoreV1().Namespaces().Patch(k.t.Context(), namespace, types.MergePatchType, patch, metav1.PatchOptions{})
+	} else {
+		_, err = k.admin.CoreV1().PersistentVolumeClaims(namespace).Patch(k.t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{})
+	}
+	k.check(err)
 }
 
 // grant lets a service account get and list resources in the whole cluster.
