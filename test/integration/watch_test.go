@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -245,53 +243,6 @@ func testRestart(t *testing.T, c *kube.Client, k *cluster) {
 		if err := h.Release(t.Context()); err != nil {
 			t.Errorf("release after the restart: %v", err)
 		}
-	}
-}
-
-// A program's stderr is its own: nothing of client-go may get there, and what
-// its logger gets is no more than Debug.
-func TestKubeIsQuiet(t *testing.T) {
-	k := startKube(t)
-	k.namespaces("leases")
-	log := filepath.Join(t.TempDir(), "log")
-	file := must[*os.File](t)(os.Create(log))
-	t.Cleanup(func() { file.Close() })
-	handler := slog.NewTextHandler(file, &slog.HandlerOptions{Level: slog.LevelDebug})
-	c := must[*kube.Client](t)(kube.New(kube.Options{Kubeconfig: k.api.Kubeconfig, Logger: slog.New(handler)}))
-	stderr := capture(t)
-	w := watchKube(t, c)
-	k.stopAPI()
-	eventually(t, "the lost contact", func(context.Context) error {
-		if _, err := w.Contact(); err == nil {
-			return errors.New("the watches are alive")
-		}
-		return nil
-	})
-	k.restart()
-	eventually(t, "the contact", func(context.Context) error { _, err := w.Contact(); return err })
-	if text := stderr(); text != "" {
-		t.Errorf("on stderr: %s", text)
-	}
-	text := string(must[[]byte](t)(os.ReadFile(log)))
-	if strings.Contains(text, "level=ERROR") || strings.Contains(text, "level=INFO") || strings.Contains(text, "level=WARN") {
-		t.Errorf("louder than Debug: %s", text)
-	}
-	if !strings.Contains(text, "level=DEBUG") {
-		t.Error("nothing was logged about the lost watches")
-	}
-}
-
-// capture redirects stderr of this process, where klog writes, to a file until
-// the function that it returns is called, which returns what was written.
-func capture(t *testing.T) func() string {
-	t.Helper()
-	file := must[*os.File](t)(os.Create(filepath.Join(t.TempDir(), "stderr")))
-	old := os.Stderr
-	os.Stderr = file
-	t.Cleanup(func() { os.Stderr = old; file.Close() })
-	return func() string {
-		os.Stderr = old
-		return string(must[[]byte](t)(os.ReadFile(file.Name())))
 	}
 }
 
