@@ -281,7 +281,9 @@ func TestLeaseSurvivesShortOutage(t *testing.T) {
 		refused(t, b, "v", "a")
 		for range 5 {
 			s.set(func(s *leaseServer) { s.down = true })
-			time.Sleep(leaseTime * 7 / 16)
+			// At worst a renewal was due just then: 4/16 + 6/16 and a retry are
+			// less than the 12/16 after which the lease is lost.
+			time.Sleep(leaseTime * 6 / 16)
 			s.set(func(s *leaseServer) { s.down = false })
 			time.Sleep(leaseTime / 2)
 			refused(t, b, "v", "a")
