@@ -65,9 +65,9 @@ integration: bin/lab package
 	@$(call timed,go test -count=1 -tags integration ./metrics/... ./runner/... ./systemd/... ./test/integration/... ./test/package/...)
 
 # Real Gluster with snapshots, Heketi, Kubernetes and iSCSI: the whole lab.
-platform: bin/glusterbackupd lab-up
+platform: bin/glusterbackupd package lab-up
 	@$(call timed,$(ENTER) go test -count=1 -p 1 -timeout 40m -tags platform \
-	  ./gluster/... ./blockstore/... ./catalog/... ./copier/... ./test/platform/...)
+	  ./gluster/... ./blockstore/... ./catalog/... ./copier/... ./test/platform/... ./test/package/...)
 
 lint: $(GOLANGCI)
 	@$(call timed,$(GOLANGCI) run ./...)
