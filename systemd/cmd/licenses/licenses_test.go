@@ -126,7 +126,7 @@ func TestSameTextOnce(t *testing.T) {
 func TestProgram(t *testing.T) {
 	t.Chdir("../../..")
 	var out bytes.Buffer
-	if err := run("./cmd/glusterbackupd", []string{"amd64", "s390x"}, &out); err != nil {
+	if err := run(t.Context(), "./cmd/glusterbackupd", []string{"amd64", "s390x"}, &out); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(out.String(), "GNU GENERAL PUBLIC") {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,13 +42,13 @@ type listed struct {
 
 // linked returns the modules of all packages that the program is made of on
 // any of the architectures, and Go itself, sorted by path.
-func linked(program string, arches []string) ([]*module, error) {
+func linked(ctx context.Context, program string, arches []string) ([]*module, error) {
 	if len(arches) == 0 {
 		return nil, errors.New("no architecture is named")
 	}
 	modules := map[string]*module{}
 	for _, arch := range arches {
-		packages, err := list(program, arch)
+		packages, err := list(ctx, program, arch)
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +66,7 @@ func linked(program string, arches []string) ([]*module, error) {
 			}
 		}
 	}
-	std, err := goItself()
+	std, err := goItself(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +79,8 @@ func linked(program string, arches []string) ([]*module, error) {
 	return sorted, nil
 }
 
-func list(program, arch string) ([]listed, error) {
-	cmd := exec.Command("go", "list", "-deps", "-json=Dir,GoFiles,Standard,Module", program)
+func list(ctx context.Context, program, arch string) ([]listed, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-json=Dir,GoFiles,Standard,Module", program)
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -147,8 +148,8 @@ func (m *module) addFiles(dir string) error {
 }
 
 // goItself is the standard library and the runtime.
-func goItself() (*module, error) {
-	out, err := exec.Command("go", "env", "GOROOT", "GOVERSION").Output()
+func goItself(ctx context.Context) (*module, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT", "GOVERSION").Output()
 	if err != nil {
 		return nil, fmt.Errorf("go env: %w", err)
 	}

@@ -9,6 +9,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -26,14 +27,14 @@ func main() {
 		return nil
 	})
 	flag.Parse()
-	if err := run(*program, arches, os.Stdout); err != nil {
+	if err := run(context.Background(), *program, arches, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
-func run(program string, arches []string, out io.Writer) error {
-	modules, err := linked(program, arches)
+func run(ctx context.Context, program string, arches []string, out io.Writer) error {
+	modules, err := linked(ctx, program, arches)
 	if err != nil {
 		return err
 	}
