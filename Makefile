@@ -19,8 +19,9 @@ DIST     := dist
 STAGE    := $(DIST)/stage
 ARCHES   := amd64 arm64 ppc64le s390x
 ARCH     := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
-# A version for packages: of the tag, or one that every tag is newer than.
-PACKAGE_VERSION = $(shell echo '$(VERSION)' | sed -E 's/^v([0-9])/\1/; t tag; s/^/0~$(subst -,,$(DATE))./; :tag; s/-/+/; s/-/./g')
+# A version for packages: of the tag, or one that every tag is newer than. A
+# release is newer than its candidates (~), and what follows it newer still (+).
+PACKAGE_VERSION = $(shell echo '$(VERSION)' | sed -E 's/^v([0-9])/\1/; t tag; s/^/0~$(subst -,,$(DATE))./; :tag; s/-(alpha|beta|rc)/~\1/; s/-/+/; s/-/./g')
 BUILD    = go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/glusterbackupd-lab
 GOLANGCI_VERSION := 2.15.0
