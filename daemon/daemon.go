@@ -32,6 +32,9 @@ type Options struct {
 	Keep SnapshotRetention
 	// Parallel is the number of runs at a time; 0 means 1.
 	Parallel int
+	// ParallelSnapshots is the number of snapshots that are created, activated
+	// or deleted at a time; 0 means 1.
+	ParallelSnapshots int
 	// Retries is the number of repetitions of a step that failed with a
 	// temporary error.
 	Retries int
@@ -94,6 +97,14 @@ func New(o Options) (*Daemon, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Parallel = max(o.Parallel, 1)
+	cluster, places := o.Gluster, make(chan struct{}, max(o.ParallelSnapshots, 1))
+	o.Gluster = func(hosts []string) (Gluster, error) {
+		g, err := cluster(hosts)
+		if err != nil {
+			return nil, err
+		}
+		return paced{g, places}, nil
+	}
 	return &Daemon{o: o, log: o.Logger}, nil
 }
 

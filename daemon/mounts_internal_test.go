@@ -67,7 +67,7 @@ func TestDeadPlan(t *testing.T) {
 		fmt.Sprintf("plan-%d-%s-ABCDEF-v", os.Getpid(), start(os.Getpid())): false,
 		fmt.Sprintf("plan-%d-1-ABCDEF-v", os.Getpid()):                      true,
 		"plan-99999999999999999999-1-ABCDEF-v":                              false,
-		"plan-vol_1": false, "snapshot-1-1-ABCDEF-v": false, "": false,
+		"plan-vol_1":                                                        false, "snapshot-1-1-ABCDEF-v": false, "": false,
 	} {
 		if deadPlan(name) != dead {
 			t.Errorf("%q: dead is %v", name, !dead)

@@ -1,0 +1,270 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/glusterbackupd/glusterbackupd/catalog"
+	"github.com/glusterbackupd/glusterbackupd/gluster"
+	"github.com/glusterbackupd/glusterbackupd/retention"
+)
+
+// JanitorOptions are the parts of a Janitor. All but Logger are required.
+type JanitorOptions struct {
+	// Daemon returns the one that holds the policies of now.
+	Daemon func() *Daemon
+	// Status and Cancel are those of the Service.
+	Status func() Status
+	Cancel func(volume string, cause error) bool
+	// Policy says how long the backups of a claim that no longer exists stay
+	// after the newest one, 0 for good, and how far apart backups of a right
+	// clock may lie. It may change.
+	Policy func() (keep, grid time.Duration)
+	// Pruned is told how many backups of deleted claims were removed.
+	Pruned func(int)
+	Logger *slog.Logger
+}
+
+// Janitor clears up: snapshots of ours whose time is over, or whose run died
+// before it published; of claims that are gone or going all our snapshots, as
+// long as one of which Heketi refuses to delete the volume, and after the time
+// for deleted claims their backups; and, at its own pace, what was taken off the
+// BackupDisk's list.
+type Janitor struct {
+	o    JanitorOptions
+	kick chan struct{}
+	// bare are the volumes on which the last look found no snapshot of ours, by
+	// the time of their newest backup then: without a newer one there is none.
+	bare map[string]time.Time
+}
+
+const (
+	// janitorPause is the time between two rounds that nobody asked for.
+	janitorPause = time.Hour
+	// trashRate is how many files and folders are deleted in a second, so that
+	// a run beside it does not wait for the disk.
+	trashRate = 2000
+	// snapshotSlack is how much longer than it should a snapshot may have
+	// stayed, because nothing ran.
+	snapshotSlack = 30 * 24 * time.Hour
+)
+
+// errDeleted ends a run on a volume that is to be deleted.
+var errDeleted = errors.New("the claim is being deleted")
+
+// NewJanitor returns a Janitor that Run starts.
+func NewJanitor(o JanitorOptions) (*Janitor, error) {
+	if o.Daemon == nil || o.Status == nil || o.Cancel == nil || o.Policy == nil || o.Pruned == nil {
+		return nil, errors.New("daemon: Daemon, Status, Cancel, Policy and Pruned are required")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Janitor{o: o, kick: make(chan struct{}, 1), bare: map[string]time.Time{}}, nil
+}
+
+// Kick asks for a round soon. It may be called by any goroutine.
+func (j *Janitor) Kick() {
+	select {
+	case j.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx ends.
+func (j *Janitor) Run(ctx context.Context) {
+	ticks := time.NewTicker(janitorPause)
+	defer ticks.Stop()
+	for ctx.Err() == nil {
+		j.round(ctx)
+		select {
+		case <-ctx.Done():
+		case <-ticks.C:
+		case <-j.kick:
+		}
+	}
+}
+
+// round does what can be done now; what fails is tried again in the next one.
+func (j *Janitor) round(ctx context.Context) {
+	st := j.o.Status()
+	if st.Ready && st.Err == nil {
+		if err := j.claims(ctx, st); err != nil && ctx.Err() == nil {
+			j.o.Logger.Warn("what deleted claims left is not cleared up yet", "error", err)
+		}
+		j.expire(ctx, st)
+	}
+	if _, err := j.o.Daemon().o.Catalog.EmptyTrash(ctx, catalog.EmptyOptions{Rate: trashRate}); err != nil && ctx.Err() == nil {
+		j.o.Logger.Warn("removed backups still take room on the BackupDisk", "error", err)
+	}
+}
+
+// expire looks at each volume that may have snapshots of ours. One on which
+// somebody works now is left to the run there, or to the next round.
+func (j *Janitor) expire(ctx context.Context, st Status) {
+	newest, hosts := map[string]time.Time{}, map[string][]string{}
+	for _, c := range st.Claims {
+		if c.Volume != "" && !c.Running && c.Coverage != Deleting {
+			newest[c.Volume] = latest(newest[c.Volume], c.Last.Started)
+			hosts[c.Volume] = c.Hosts
+		}
+	}
+	for volume, at := range newest {
+		if known, ok := j.bare[volume]; ctx.Err() != nil || ok && known.Equal(at) {
+			continue
+		}
+		left, err := j.o.Daemon().ExpireSnapshots(ctx, hosts[volume], volume)
+		switch {
+		case heldElsewhere(err), ctx.Err() != nil:
+		case err != nil:
+			j.o.Logger.Warn("old snapshots of a volume are still there", "volume", volume, "error", err)
+		case left == 0:
+			j.bare[volume] = at
+		}
+	}
+}
+
+func (j *Janitor) claims(ctx context.Context, st Status) error {
+	exist, stood := map[catalog.Key]bool{}, standing{used: map[string]bool{}}
+	var errs []error
+	for _, c := range st.Claims {
+		exist[c.Key] = true
+		stood.add(c)
+	}
+	for _, c := range st.Claims {
+		if c.Coverage == Deleting && c.Volume != "" {
+			errs = append(errs, j.release(ctx, stood, c.Volume))
+		}
+	}
+	gone, all, err := j.o.Daemon().gone(exist)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	keep, grid := j.o.Policy()
+	for key, volume := range gone {
+		if ctx.Err() != nil {
+			break
+		}
+		if volume != "" {
+			errs = append(errs, j.release(ctx, stood, volume))
+		}
+		n, err := j.o.Daemon().PruneDeleted(ctx, key, keep, grid, all)
+		j.o.Pruned(n)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// standing says on which volumes claims stand that are not on their way out.
+type standing struct {
+	used  map[string]bool
+	hosts []string // Of any volume: all that Heketi manages are one cluster's.
+}
+
+func (s *standing) add(c ClaimStatus) {
+	if len(c.Hosts) > 0 && len(s.hosts) == 0 {
+		s.hosts = c.Hosts
+	}
+	if c.Volume != "" && c.Coverage != Deleting {
+		s.used[c.Volume] = true
+	}
+}
+
+// release deletes our snapshots of a volume that no claim needs any more.
+func (j *Janitor) release(ctx context.Context, s standing, volume string) error {
+	if s.used[volume] || len(s.hosts) == 0 {
+		return nil
+	}
+	if j.o.Cancel(volume, errDeleted) {
+		j.Kick() // Its own snapshot goes when it has ended.
+		return nil
+	}
+	return j.o.Daemon().DropSnapshots(ctx, s.hosts, volume)
+}
+
+// gone returns the claims that have backups and do not exist, each with the
+// volume of its newest backup if a snapshot of it may still be kept; and the
+// backups of all claims.
+func (d *Daemon) gone(exist map[catalog.Key]bool) (gone map[catalog.Key]string, all []retention.Item, err error) {
+	keys, err := d.o.Catalog.Keys()
+	if err != nil {
+		return nil, nil, err
+	}
+	gone = map[catalog.Key]string{}
+	for _, k := range keys {
+		backups, err := d.o.Catalog.Backups(k)
+		if err != nil {
+			return nil, nil, err
+		}
+		all = append(all, ItemsOf(backups)...)
+		if exist[k] {
+			continue
+		}
+		gone[k] = ""
+		if len(backups) == 0 {
+			continue
+		}
+		if b := backups[len(backups)-1]; time.Since(b.Time) < d.o.Keep.Backup+snapshotSlack {
+			gone[k] = b.Info.Volume
+		}
+	}
+	return gone, all, nil
+}
+
+// ExpireSnapshots deletes our snapshots of a volume whose time is over and those
+// of runs that died, and returns how many of ours are left.
+func (d *Daemon) ExpireSnapshots(ctx context.Context, hosts []string, volume string) (left int, err error) {
+	lock, err := d.o.Catalog.Lock("delete old snapshots", catalog.VolumeScope(volume))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	g, err := d.o.Gluster(hosts)
+	if err != nil {
+		return 0, err
+	}
+	if err := d.expire(ctx, g, volume, time.Now()); err != nil {
+		return 0, err
+	}
+	list, err := g.Snapshots(ctx, volume)
+	for _, s := range list {
+		if _, ours := d.ownPurpose(s); ours {
+			left++
+		}
+	}
+	return left, err
+}
+
+// DropSnapshots deletes all snapshots that this BackupDisk's runs took of a
+// volume. A volume that is gone has none.
+func (d *Daemon) DropSnapshots(ctx context.Context, hosts []string, volume string) (err error) {
+	lock, err := d.o.Catalog.Lock("delete snapshots", catalog.VolumeScope(volume))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	g, err := d.o.Gluster(hosts)
+	if err != nil {
+		return err
+	}
+	list, err := g.Snapshots(ctx, volume)
+	if errors.Is(err, gluster.ErrNoVolume) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if _, ours := d.ownPurpose(s); !ours {
+			continue
+		}
+		if err := g.DeleteSnapshot(ctx, s.Name); err != nil {
+			return fmt.Errorf("volume %s: %w", volume, err)
+		}
+		d.log.Info("snapshot deleted, since the claim is", "volume", volume, "snapshot", s.Name)
+	}
+	return nil
+}
