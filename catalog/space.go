@@ -105,3 +105,15 @@ func scratch(meta *os.Root) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// Free returns the bytes that backups may still use, and those that there are
+// in all. It writes nothing.
+func (r *Repository) Free() (free, total int64, err error) {
+	dir, err := r.enter()
+	if err != nil {
+		return 0, 0, err
+	}
+	defer dir.Close()
+	s, err := statfs(r.root)
+	return s.Free, s.Total, err
+}

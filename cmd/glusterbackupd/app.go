@@ -134,6 +134,11 @@ func newHeketi(c *config.Heketi) (*heketi.Client, error) {
 }
 
 func (a *app) newDaemon(observe func(daemon.Event)) (*daemon.Daemon, error) {
+	return a.newDaemonWith(a.cfg, observe)
+}
+
+// newDaemonWith is newDaemon with the policies of another configuration.
+func (a *app) newDaemonWith(c *config.Config, observe func(daemon.Event)) (*daemon.Daemon, error) {
 	engine, err := copier.NewRsync(copier.RsyncOptions{
 		Command: a.cfg.Copy.Rsync, BandwidthLimit: int64(a.cfg.Copy.BandwidthLimit), Logger: a.log,
 	})
@@ -150,13 +155,12 @@ func (a *app) newDaemon(observe func(daemon.Event)) (*daemon.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := a.cfg
 	return daemon.New(daemon.Options{
 		Catalog: a.catalog, Resolver: a.resolver(), Gluster: a.glusterAt, Connect: a.connectTo,
 		Mounts: mounts, Engine: engine,
 		Limits:   daemon.Limits{PoolData: float64(c.Limits.PoolData), PoolMetadata: float64(c.Limits.PoolMetadata)},
 		Keep:     daemon.SnapshotRetention{Backup: time.Duration(c.Retention.Snapshots), Safety: time.Duration(c.Retention.SafetySnapshots)},
-		Parallel: c.Backup.Parallel, Retries: c.Backup.Retries, Timeout: time.Duration(c.Backup.Timeout),
+		Parallel: c.Backup.Parallel, ParallelSnapshots: c.Backup.ParallelSnapshots, Retries: c.Backup.Retries, Timeout: time.Duration(c.Backup.Timeout),
 		Observe: observe, Logger: a.log,
 	})
 }
@@ -181,12 +185,16 @@ func (a *app) resolver() daemon.Resolver {
 	if a.kube != nil {
 		return daemon.NewCluster(a.kube, a.heketi, a.cfg.Gluster.Hosts)
 	}
-	var targets []daemon.Target
+	return daemon.NewStatic(a.listed())
+}
+
+// listed are the volumes of the configuration.
+func (a *app) listed() (targets []daemon.Target) {
 	for _, v := range a.cfg.Volumes {
 		key, _ := catalog.ParseKey(v.Claim) // The configuration was validated.
 		targets = append(targets, daemon.Target{Key: key, Volume: v.Volume, Image: v.Image, Hosts: a.cfg.Gluster.Hosts})
 	}
-	return daemon.NewStatic(targets)
+	return targets
 }
 
 // connectTo returns the commander of a Gluster host. Without ssh only this host

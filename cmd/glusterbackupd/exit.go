@@ -26,6 +26,7 @@ const (
 	exitNoMatch     exitCode = 4
 	exitNoDisk      exitCode = 10
 	exitLocked      exitCode = 11
+	exitOverdue     exitCode = 12
 	exitDamage      exitCode = 13
 	exitInterrupted exitCode = 130
 )
@@ -38,6 +39,7 @@ const exitCodeHelp = `Exit codes:
   4    nothing matched: no such claim, image or backup
   10   BackupDisk missing or not initialised
   11   claim, volume or BackupDisk locked by another process
+  12   claims are overdue
   13   damage found in a backup
   130  interrupted`
 
@@ -90,6 +92,8 @@ func codeOf(ctx context.Context, err error) exitCode {
 		return exitNoDisk
 	case errors.Is(err, catalog.ErrLocked):
 		return exitLocked
+	case errors.Is(err, errOverdue):
+		return exitOverdue
 	case noMatch(err):
 		return exitNoMatch
 	}

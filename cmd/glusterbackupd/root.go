@@ -116,7 +116,7 @@ BackupDisk as plain files, and puts data back.
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%v", err) })
 	root.AddCommand(
-		newInitCommand(g), newBackupCommand(g), newListCommand(g),
+		newRunCommand(g), newInitCommand(g), newBackupCommand(g), newListCommand(g), newStatusCommand(g),
 		newRestoreCommand(g), newRestoreBlockCommand(g),
 		newPruneCommand(g), newProtectCommand(g), newUnprotectCommand(g), newVerifyCommand(g),
 		newCheckCommand(g), newConfigCommand(g), newVersionCommand(g), newManCommand(g),
