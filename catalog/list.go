@@ -89,6 +89,12 @@ func (r *Repository) Newest(k Key) (Backup, bool, error) {
 		return Backup{}, false, err
 	}
 	defer claim.Close()
+	return r.newestIn(claim, k)
+}
+
+// newestIn is Newest in the open folder of the claim. One that is damaged, or was
+// removed just now, is not complete.
+func (r *Repository) newestIn(claim *os.Root, k Key) (Backup, bool, error) {
 	list, err := names(claim)
 	if err != nil {
 		return Backup{}, false, err
@@ -97,7 +103,6 @@ func (r *Repository) Newest(k Key) (Backup, bool, error) {
 		if !isID(id) {
 			continue
 		}
-		// One that is damaged, or was removed just now, is not complete.
 		if b, err := readBackup(claim, k, id); err == nil {
 			b.repo = r
 			return b, true, nil

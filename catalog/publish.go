@@ -270,9 +270,9 @@ func (s *Staging) commit() error {
 // pointLatest makes the link latest point to the newest backup. The link is
 // for people; the backup is safe without it, and Sweep mends it.
 func (s *Staging) pointLatest(claim *os.Root) {
-	list, _, err := s.repo.surveyIn(claim, s.key)
+	b, _, err := s.repo.newestIn(claim, s.key)
 	if err == nil {
-		err = s.repo.setLatest(claim, newest(list, ""))
+		err = s.repo.setLatest(claim, b.ID)
 	}
 	if err != nil {
 		s.repo.log.Warn("link to the latest backup is not up to date", "claim", s.key.String(), "error", err)

@@ -221,4 +221,3 @@ func removeEmpty(parent *os.Root, name string) (gone bool, err error) {
 	}
 	return true, syncDir(parent)
 }
-

@@ -74,12 +74,12 @@ func (s *Staging) begin() error {
 		return err
 	}
 	defer claim.Close()
-	list, _, err := r.surveyIn(claim, s.key)
+	prev, ok, err := r.newestIn(claim, s.key)
 	if err != nil {
 		return err
 	}
-	if len(list) > 0 {
-		s.prev = &list[len(list)-1]
+	if ok {
+		s.prev = &prev
 	}
 	if err := s.makePartial(claim); err != nil {
 		return err

@@ -163,14 +163,14 @@ func (r *Repository) sweepName(claim *os.Root, k Key, name string) (gone bool, e
 func (r *Repository) mendLatest(claim *os.Root, k Key) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list, _, err := r.surveyIn(claim, k)
+	b, ok, err := r.newestIn(claim, k)
 	if err != nil {
 		return err
 	}
-	if len(list) == 0 {
+	if !ok {
 		if target, err := claim.Readlink(latestName); err != nil || !isID(target) {
 			return nil
 		}
 	}
-	return r.setLatest(claim, newest(list, ""))
+	return r.setLatest(claim, b.ID)
 }

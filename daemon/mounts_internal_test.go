@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMountNames(t *testing.T) {
@@ -51,10 +52,9 @@ func TestDeadPlan(t *testing.T) {
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for range 1000 { // It is not waited for, and so becomes a zombie.
-		if _, err := startOf(pid); err != nil {
-			break
-		}
+	// It is not waited for, and so becomes a zombie.
+	for deadline := time.Now().Add(time.Minute); !deadPlan(name) && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
 	}
 	if !deadPlan(name) {
 		t.Error("a zombie is alive")
@@ -63,11 +63,14 @@ func TestDeadPlan(t *testing.T) {
 	if !deadPlan(name) {
 		t.Error("a process that is gone is alive")
 	}
+	self := os.Getpid()
 	for name, dead := range map[string]bool{
-		fmt.Sprintf("plan-%d-%s-ABCDEF-v", os.Getpid(), start(os.Getpid())): false,
-		fmt.Sprintf("plan-%d-1-ABCDEF-v", os.Getpid()):                      true,
-		"plan-99999999999999999999-1-ABCDEF-v":                              false,
-		"plan-vol_1":                                                        false, "snapshot-1-1-ABCDEF-v": false, "": false,
+		fmt.Sprintf("plan-%d-%s-ABCDEF-v", self, start(self)): false,
+		fmt.Sprintf("plan-%d-1-ABCDEF-v", self):               true,
+		"plan-99999999999999999999-1-ABCDEF-v":                false,
+		"plan-vol_1":                                          false,
+		"snapshot-1-1-ABCDEF-v":                               false,
+		"":                                                    false,
 	} {
 		if deadPlan(name) != dead {
 			t.Errorf("%q: dead is %v", name, !dead)
