@@ -185,6 +185,45 @@ func lockOnFullDisk(t *testing.T, r *repo) {
 	}
 }
 
+// TestLockWithoutInodes locks a claim on a disk on which no file can be made any
+// more: the whole BackupDisk is locked in its place, and backups can be removed.
+func TestLockWithoutInodes(t *testing.T) {
+	d := newDisk(t, 8<<20, "mkfs.ext4", "-q", "-N", "128")
+	r := initRepo(t, d.root)
+	b := r.backup(web, 0)
+	r.unlock()
+	for n := 0; ; n++ {
+		err := os.WriteFile(filepath.Join(d.root, "lost+found", fmt.Sprint(n)), nil, 0o600)
+		if errors.Is(err, syscall.ENOSPC) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock, err := r.Lock("prune", catalog.ClaimScope(web))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var locked *catalog.LockedError
+	if _, err := open(t, d.root).Lock("run", catalog.ClaimScope(db)); !errors.As(err, &locked) || locked.Scope != (catalog.Scope{}) {
+		t.Errorf("lock of another claim: %v", err)
+	}
+	if err := errors.Join(r.Trash(b), r.emptied(), lock.Release()); err != nil {
+		t.Error(err)
+	}
+	if lock, err = r.Lock("run", catalog.ClaimScope(web)); err != nil {
+		t.Fatal(err)
+	}
+	if next, err := open(t, d.root).Lock("run", catalog.ClaimScope(db)); err != nil || next.Release() != nil {
+		t.Errorf("with inodes again: %v", err)
+	}
+	if err := lock.Release(); err != nil {
+		t.Error(err)
+	}
+	r.relock()
+}
+
 // TestUnmounted takes the disk away under a running backup.
 func TestUnmounted(t *testing.T) {
 	d := ext4(t)
