@@ -43,8 +43,8 @@ const (
 )
 
 // Begin starts the backup of a claim as of the time at, to the second, and
-// makes its folders. It needs the lock of the claim. A finished backup or a leftover of the
-// same second is an error that matches fs.ErrExist.
+// makes its folders. It needs the lock of the claim. A finished backup or a
+// leftover of the same second is an error that matches fs.ErrExist.
 func (r *Repository) Begin(k Key, at time.Time) (*Staging, error) {
 	id, t, err := formatID(at)
 	if err != nil {

@@ -104,7 +104,7 @@ func (a *app) emptyTrash(ctx context.Context, targets []daemon.Target) {
 	for _, t := range targets {
 		o.Keys = append(o.Keys, t.Key)
 	}
-	if len(o.Keys) == 0 {
+	if len(o.Keys) == 0 || ctx.Err() != nil {
 		return // No key would mean all claims.
 	}
 	if _, err := a.catalog.EmptyTrash(ctx, o); err != nil {
