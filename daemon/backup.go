@@ -122,7 +122,7 @@ func (d *Daemon) freeze(ctx context.Context, r run, rel *releases) (frozen, erro
 	if err != nil {
 		return f, err
 	}
-	if err := d.expire(ctx, g, r.volume, time.Now()); err != nil {
+	if err := d.expire(ctx, g, r.volume, time.Now(), r.keys()...); err != nil {
 		return f, err
 	}
 	if f.volume, _, err = d.preflight(ctx, g, r.volume); err != nil {

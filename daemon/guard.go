@@ -44,7 +44,7 @@ func (d *Daemon) guarded(ctx context.Context, g Gluster, done *Restored, write f
 		err = errors.Join(err, rel.run(ctx))
 	}()
 	d.phase(PhaseSnapshot, catalog.Key{}, volume)
-	if err := d.expire(ctx, g, volume, time.Now()); err != nil {
+	if err := d.expire(ctx, g, volume, time.Now(), done.Plan.Backup.Key); err != nil {
 		return err
 	}
 	s, keep, err := d.take(ctx, g, volume, forSafety, rel)

@@ -40,10 +40,7 @@ func (d *Daemon) lock(ctx context.Context, operation, volume string, keys ...cat
 // and tidies what a run that died left of exactly these. That something cannot
 // be tidied stops nothing.
 func (d *Daemon) lockRun(ctx context.Context, r run, rel *releases) error {
-	var keys []catalog.Key
-	for _, t := range r.targets {
-		keys = append(keys, t.Key)
-	}
+	keys := r.keys()
 	l, err := d.lock(ctx, "backup", r.volume, keys...)
 	if err != nil {
 		return err

@@ -100,11 +100,12 @@ type site struct {
 	*testing.T
 	disk, mounts string
 	pool         *onePool
+	keep         daemon.SnapshotRetention
 }
 
 func newSite(t *testing.T) site {
 	t.Helper()
-	s := site{t, t.TempDir(), t.TempDir(), &onePool{snapshots: map[string]gluster.Snapshot{}}}
+	s := site{T: t, disk: t.TempDir(), mounts: t.TempDir(), pool: &onePool{snapshots: map[string]gluster.Snapshot{}}}
 	if _, err := catalog.Init(s.disk, catalog.Options{}); err != nil {
 		t.Fatal(err)
 	}
@@ -122,6 +123,7 @@ func (s site) process(command string, e engine) (*daemon.Daemon, *catalog.Reposi
 		Catalog: r, Command: command, Resolver: daemon.NewStatic(all),
 		Gluster: func([]string) (daemon.Gluster, error) { return s.pool, nil },
 		Mounts:  folders{s.mounts}, Engine: e, Connect: func(string) daemon.Commander { return nil },
+		Keep: s.keep,
 	})
 	if err != nil {
 		s.Fatal(err)
@@ -363,4 +365,57 @@ func TestRestoreOfARemovedBackup(t *testing.T) {
 	if _, err := d.Restore(t.Context(), daemon.RestoreRequest{Key: web.Key}); !errors.Is(err, catalog.ErrNoBackup) {
 		t.Errorf("restore: %v", err)
 	}
+}
+
+// TestSnapshotsOfRuns keeps the snapshots that backups were made from, also when
+// the claim is not in the run any more, and deletes those that none was.
+func TestSnapshotsOfRuns(t *testing.T) {
+	s := newSite(t)
+	s.keep.Backup = 48 * time.Hour
+	synctest.Test(t, func(t *testing.T) {
+		s.T = t
+		d, r := s.process("", engine{})
+		backup := func(targets ...daemon.Target) {
+			t.Helper()
+			time.Sleep(time.Hour)
+			for _, result := range d.Backup(t.Context(), targets) {
+				if result.Err != nil {
+					t.Fatal(result.Err)
+				}
+			}
+		}
+		died := func() { // A run leaves its snapshot, but no backup.
+			t.Helper()
+			for name, made := range s.pool.snapshots {
+				made.Name = strings.Replace(name, "-2000", "-1999", 1)
+				s.pool.snapshots[made.Name] = made
+				return
+			}
+		}
+		count := func(want int) {
+			t.Helper()
+			if len(s.pool.snapshots) != want {
+				t.Errorf("snapshots %v, want %d", s.pool.snapshots, want)
+			}
+		}
+		backup(db)
+		backup(cache)
+		died()
+		count(3)
+		backup(cache) // The one of db stays, that of the dead run goes.
+		count(3)
+		died()
+		damaged, err := r.Find(db.Key, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(damaged.Dir, "backup.json")); err != nil {
+			t.Fatal(err)
+		}
+		backup(cache) // It may hold what the damaged backup has lost.
+		count(5)
+		time.Sleep(48 * time.Hour)
+		backup(cache)
+		count(1)
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/gluster"
 )
 
@@ -101,8 +102,9 @@ func (d *Daemon) own(ctx context.Context, g Snapshots, volume, name string, othe
 // than their retention, and those of runs that died before they published. The
 // caller holds the lock of the volume and has no run on it, so that a snapshot
 // for a backup that no backup names is a leftover. One that cannot be deleted now
-// is left to the next run, with a warning.
-func (d *Daemon) expire(ctx context.Context, g Snapshots, volume string, now time.Time) error {
+// is left to the next run, with a warning. Keys are claims of the volume that the
+// caller knows of.
+func (d *Daemon) expire(ctx context.Context, g Snapshots, volume string, now time.Time, keys ...catalog.Key) error {
 	var list []gluster.Snapshot
 	err := retry(ctx, d.o.Retries, func() (err error) {
 		list, err = g.Snapshots(ctx, volume)
@@ -111,13 +113,19 @@ func (d *Daemon) expire(ctx context.Context, g Snapshots, volume string, now tim
 	if err != nil {
 		return err
 	}
-	published, err := d.publishedSnapshots(now.Add(-d.o.Keep.Backup))
-	if err != nil {
-		return err
-	}
+	published := publications{d: d, since: now.Add(-d.o.Keep.Backup), keys: keys}
 	for _, s := range list {
 		p, ours := d.ownPurpose(s)
-		if !ours || !expired(s, p, published(s.Name), d.o.Keep, now) {
+		if !ours {
+			continue
+		}
+		known := true // Where it matters; else the age alone decides.
+		if p == forBackup && now.Sub(s.Created) < d.o.Keep.Backup {
+			if known, err = published.has(s.Name); err != nil {
+				return err
+			}
+		}
+		if !expired(s, p, known, d.o.Keep, now) {
 			continue
 		}
 		err := retry(ctx, d.o.Retries, func() error { return g.DeleteSnapshot(ctx, s.Name) })
@@ -188,6 +196,52 @@ func expired(s gluster.Snapshot, p purpose, published bool, keep SnapshotRetenti
 	return !published || age >= keep.Backup
 }
 
+// publications tells from which snapshots backups were made. It asks the claims
+// that are at hand first: nearly always one of them has the snapshot, and reading
+// all claims for each volume would take the longer the more there are.
+type publications struct {
+	d     *Daemon
+	since time.Time
+	keys  []catalog.Key
+	near  map[string]bool
+	all   func(name string) bool
+}
+
+func (p *publications) has(name string) (_ bool, err error) {
+	if p.near == nil {
+		p.near = map[string]bool{}
+		for _, k := range p.keys {
+			if err := p.d.snapshotsOf(k, p.since, p.near); err != nil {
+				return false, err
+			}
+		}
+	}
+	if p.near[name] {
+		return true, nil
+	}
+	if p.all == nil {
+		if p.all, err = p.d.publishedSnapshots(p.since); err != nil {
+			return false, err
+		}
+	}
+	return p.all(name), nil
+}
+
+// snapshotsOf adds the snapshots from which backups of the claim since then were
+// made.
+func (d *Daemon) snapshotsOf(k catalog.Key, since time.Time, names map[string]bool) error {
+	backups, err := d.o.Catalog.Backups(k)
+	if err != nil {
+		return err
+	}
+	for _, b := range backups {
+		if !b.Time.Before(since) {
+			names[b.Info.Snapshot] = true
+		}
+	}
+	return nil
+}
+
 // publishedSnapshots returns whether a backup since the given time was made from
 // a snapshot. While a backup on the BackupDisk is damaged it answers yes for
 // all: the snapshot may be the last good copy of what the damaged one held.
@@ -206,14 +260,8 @@ func (d *Daemon) publishedSnapshots(since time.Time) (func(name string) bool, er
 	}
 	names := map[string]bool{}
 	for _, k := range keys {
-		backups, err := d.o.Catalog.Backups(k)
-		if err != nil {
+		if err := d.snapshotsOf(k, since, names); err != nil {
 			return nil, err
-		}
-		for _, b := range backups {
-			if !b.Time.Before(since) {
-				names[b.Info.Snapshot] = true
-			}
 		}
 	}
 	return func(name string) bool { return names[name] }, nil

@@ -67,6 +67,14 @@ type run struct {
 	targets []Target
 }
 
+// keys returns the claims of the run.
+func (r run) keys() (list []catalog.Key) {
+	for _, t := range r.targets {
+		list = append(list, t.Key)
+	}
+	return list
+}
+
 // group makes one run of all targets on the same volume, in the order of the
 // volumes' names, so that the same input gives the same plan.
 func group(targets []Target) []run {
