@@ -139,7 +139,7 @@ func (r *Repository) sweepName(claim *os.Root, k Key, name string) (gone bool, e
 	defer r.mu.Unlock()
 	info, err := claim.Lstat(name)
 	if err != nil {
-		return false, nil //nolint:nilerr // It is gone already.
+		return false, nil // It is gone already.
 	}
 	if random, ok := strings.CutPrefix(name, latestPrefix); ok {
 		if info.Mode()&fs.ModeSymlink == 0 || !randomSuffix.MatchString(random) {

@@ -72,7 +72,7 @@ func startOf(pid int) (string, error) {
 	}
 	// The name in parentheses, field 2, may hold anything.
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	const state, start = 3 - 3, 22 - 3
+	const state, start = 0, 19 // Fields 3 and 22, after the name.
 	if len(fields) <= start {
 		return "", fmt.Errorf("/proc/%d/stat: %q is not understood", pid, text)
 	}
