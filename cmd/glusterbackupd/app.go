@@ -33,6 +33,8 @@ type app struct {
 	local   *runner.Local
 	cluster clusters
 	daemon  *daemon.Daemon
+	// command tells others who holds a lock; empty means what is done under it.
+	command string
 }
 
 // checkFolder is the folder of the mounts of checks, below [gluster] mount_dir.
@@ -52,7 +54,7 @@ func openApp(g *globals, observe func(daemon.Event)) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &app{cfg: c, log: g.logger(c.Log)}
+	a := &app{cfg: c, log: g.logger(c.Log), command: g.command}
 	if err := a.openDisk(); err != nil {
 		return nil, err
 	}
@@ -156,7 +158,7 @@ func (a *app) newDaemonWith(c *config.Config, observe func(daemon.Event)) (*daem
 		return nil, err
 	}
 	return daemon.New(daemon.Options{
-		Catalog: a.catalog, Resolver: a.resolver(), Gluster: a.glusterAt, Connect: a.connectTo,
+		Catalog: a.catalog, Command: a.command, Resolver: a.resolver(), Gluster: a.glusterAt, Connect: a.connectTo,
 		Mounts: mounts, Engine: engine,
 		Limits:   daemon.Limits{PoolData: float64(c.Limits.PoolData), PoolMetadata: float64(c.Limits.PoolMetadata)},
 		Keep:     daemon.SnapshotRetention{Backup: time.Duration(c.Retention.Snapshots), Safety: time.Duration(c.Retention.SafetySnapshots)},

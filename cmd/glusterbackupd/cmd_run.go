@@ -34,6 +34,7 @@ func runDaemon(ctx context.Context, g *globals) (err error) {
 	if err != nil {
 		return err
 	}
+	g.command = "run"
 	s, err := newServer(ctx, g, manager)
 	if err != nil {
 		return err

@@ -36,6 +36,8 @@ type globals struct {
 	config  string
 	output  string
 	verbose bool
+	// command is set by run, for those who meet its locks.
+	command string
 	// beforeQuestion clears the progress bar off the line of a question.
 	beforeQuestion func()
 }
