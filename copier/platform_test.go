@@ -137,3 +137,7 @@ func TestImageVersionsElsewhere(t *testing.T) {
 		}
 	}
 }
+
+func TestNativeConformsOnMounts(t *testing.T) {
+	copiertest.TestEngineOnMounts(t, func() copiertest.Engine { return newNative(t, copier.NativeOptions{}) })
+}

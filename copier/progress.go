@@ -21,8 +21,9 @@ const rateWindow = 10 * time.Second
 // meter turns a growing count of bytes into a rate and an ETA. It is not safe
 // for concurrent use.
 type meter struct {
-	total int64
-	marks []mark
+	total   int64
+	started time.Time
+	marks   []mark
 }
 
 type mark struct {
@@ -31,7 +32,8 @@ type mark struct {
 }
 
 func newMeter(total int64) *meter {
-	return &meter{total: total, marks: []mark{{at: time.Now()}}}
+	now := time.Now()
+	return &meter{total: total, started: now, marks: []mark{{at: now}}}
 }
 
 // add returns the progress at bytes. The rate is that of the last window, so

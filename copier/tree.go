@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // ErrTree says that a Tree cannot be copied as it was asked for: a path that is
@@ -42,6 +43,16 @@ type Tree struct {
 	// the engine can (rsync 3.2.4). Whoever copies to a disk of its own does
 	// better to sync that once at the end.
 	Sync bool
+	// Fingerprints, when not empty, is the absolute path of a file to be made,
+	// with what the engine saw of every entry of Source. ReferenceFingerprints is
+	// such a file of the copy that made Reference: what it knows is unchanged
+	// without being read. Both are only help: an engine may ignore them, a file
+	// that is missing or damaged is not used, and Checksum wins over it.
+	Fingerprints, ReferenceFingerprints string
+	// Frozen is the time whose state Source has; the zero value means now. Of
+	// what changed shortly before it, nothing is said in Fingerprints: it may
+	// have changed once more within the same tick of the clock.
+	Frozen time.Time
 	// Progress is called from one goroutine at a time while Copy runs, and must
 	// return soon. It may be nil.
 	Progress func(Progress)

@@ -1,0 +1,148 @@
+package copier
+
+import (
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// groups are the inodes of the source with several names, by number.
+type groups struct {
+	mu      sync.Mutex
+	byInode map[uint64]*group
+}
+
+// group is such an inode. The first name that is met is copied, and the others
+// are linked to it: those that come before it is done wait here, without a
+// goroutine.
+type group struct {
+	first   *item  // The first name, until it is done.
+	path    string // Of the first name, once it is done.
+	ino     uint64 // In the destination.
+	err     error
+	waiting []*item
+}
+
+// wait puts it into its group. It reports whether whoever copies the first name
+// will link this one too, so that nothing is to be done.
+func (g *groups) wait(it *item) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	it.of = g.byInode[it.st.Ino]
+	switch {
+	case it.of == nil:
+		it.of = &group{first: it}
+		g.byInode[it.st.Ino] = it.of
+		return false
+	case it.of.first == nil:
+		return false
+	}
+	it.of.waiting = append(it.of.waiting, it)
+	return true
+}
+
+// finish says what became of the first name, and returns who waited.
+func (g *groups) finish(of *group, ino uint64, err error) []*item {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	waiting := of.waiting
+	of.path, of.ino, of.err = of.first.path(), ino, err
+	of.first, of.waiting = nil, nil
+	return waiting
+}
+
+// oneOfMany copies a name of an inode that has several.
+func (j *treeJob) oneOfMany(it *item) {
+	of := it.of
+	if of.first != it {
+		j.settle(it, j.link(it, of))
+		j.leave(it.at)
+		return
+	}
+	err := j.put(it)
+	var st unix.Stat_t
+	if err == nil && it.at.dst != noFD {
+		if err = lstat(it.at.dst, it.name, &st); err != nil && j.DryRun {
+			err = nil // It is not there yet.
+		}
+		err = j.inDest("lstat", it.path(), err)
+	}
+	j.settle(it, err)
+	for _, other := range j.groups.finish(of, st.Ino, err) {
+		j.settle(other, j.link(other, of))
+		j.leave(other.at)
+	}
+	j.leave(it.at)
+}
+
+// link gives the destination's inode of a group one more name.
+func (j *treeJob) link(it *item, of *group) error {
+	if of.err != nil {
+		return j.inSource("link", it.path(), of.err)
+	}
+	if j.stopped() {
+		return j.ctx.Err()
+	}
+	old, err := j.existing(it)
+	if err != nil {
+		return err
+	}
+	if old != nil && old.Ino == of.ino {
+		return j.marked(it, nil)
+	}
+	if old != nil && isDir(old) {
+		if err := j.makeWay(it, old); err != nil {
+			return err
+		}
+	}
+	if j.DryRun {
+		j.change("link", it.path())
+		return nil
+	}
+	dir, name := it.at.dst, of.path
+	if folder := parentPath(of.path); folder != it.at.path {
+		if dir, err = openBelow(j.root.dst, folder); err != nil {
+			return j.inDest("open", folder, err)
+		}
+		defer closeFD(dir)
+	}
+	name = baseName(name)
+	return j.marked(it, j.place(it, func(to string) error {
+		return retry(func() error { return unix.Linkat(dir, name, it.at.dst, to, 0) })
+	}))
+}
+
+// claims is a set of inodes, each of which may be taken once. It forgets none,
+// but now and then takes a new one for one that was taken, the more the more
+// there are: one in a million at 200,000, one in two hundred at 5 million. That
+// only makes a file be copied that could have been linked, and keeps the set at
+// 8 MiB.
+type claims struct {
+	mu   sync.Mutex
+	bits []uint64
+}
+
+const claimBits = 1 << 26
+
+// take reports whether the inode was not taken before, and takes it.
+func (c *claims) take(ino uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bits == nil {
+		c.bits = make([]uint64, claimBits/64)
+	}
+	fresh, h := false, ino
+	for range 4 {
+		// The step of splitmix64, which spreads numbers that follow each other.
+		h += 0x9e3779b97f4a7c15
+		z := (h ^ h>>30) * 0xbf58476d1ce4e5b9
+		z = (z ^ z>>27) * 0x94d049bb133111eb
+		z ^= z >> 31
+		bit := z % claimBits
+		if c.bits[bit/64]&(1<<(bit%64)) == 0 {
+			c.bits[bit/64] |= 1 << (bit % 64)
+			fresh = true
+		}
+	}
+	return fresh
+}
