@@ -56,6 +56,9 @@ func TestEngine(t *testing.T, newEngine func() Engine) {
 		"cancel":                       cancelInMidCopy,
 		"cancelled before":             cancelledBefore,
 		"source disappears":            sourceDisappears,
+		"crash":                        crash,
+		"300 levels":                   manyLevels,
+		"skewed clocks":                skewedClocks,
 	}
 	for name, run := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -184,3 +184,48 @@ func sameSizeAndTime(t *testing.T, e Engine) {
 	wantSame(t, src, two)
 	wantContent(t, filepath.Join(one, "f"), "one")
 }
+
+// manyLevels has folders in folders, 300 deep, with something at each level.
+func manyLevels(t *testing.T, e Engine) {
+	src, one, two := t.TempDir(), t.TempDir(), t.TempDir()
+	dir := src
+	for range 300 {
+		write(t, dir, map[string]string{"f": "f", "d/": ""})
+		dir = filepath.Join(dir, "d")
+	}
+	for at := dir; at != src; at = filepath.Dir(at) {
+		must(t, os.Chtimes(at, time.Time{}, time.Unix(1234567890, int64(len(at)))))
+	}
+	mustCopy(t, e, copier.Tree{Source: src, Dest: one})
+	wantSame(t, src, one)
+	mustCopy(t, e, copier.Tree{Source: src, Dest: two, Reference: one})
+	wantSame(t, src, two)
+	mustCopy(t, e, copier.Tree{Source: folderOf(t, map[string]string{"g": "g"}), Dest: one, Delete: true})
+	wantContent(t, filepath.Join(one, "d"), "")
+}
+
+// skewedClocks has writers whose clocks differ: times lie in the future, and a
+// file that is written again is older than before.
+func skewedClocks(t *testing.T, e Engine) {
+	files := map[string]string{"future": "one", "goes back": "one", "goes ahead": "one", "d/past": "one"}
+	src, one, two, three := folderOf(t, files), t.TempDir(), t.TempDir(), t.TempDir()
+	now := time.Now()
+	set := func(name string, at time.Time) { must(t, os.Chtimes(filepath.Join(src, name), at, at)) }
+	set("future", now.Add(1000*time.Hour))
+	set("goes back", now.Add(time.Hour))
+	set("goes ahead", now.Add(-time.Hour))
+	set("d/past", time.Unix(-1e9, 999999999))
+	set("d", now.Add(2000*time.Hour))
+	mustCopy(t, e, copier.Tree{Source: src, Dest: one})
+	wantSame(t, src, one)
+	write(t, src, map[string]string{"goes back": "two", "goes ahead": "two"})
+	set("goes back", now.Add(-2*time.Hour))
+	set("goes ahead", now.Add(3000*time.Hour))
+	res := mustCopy(t, e, copier.Tree{Source: src, Dest: two, Reference: one})
+	wantSame(t, src, two)
+	if res.FilesTransferred != 2 {
+		t.Errorf("%d files transferred, want the 2 that changed", res.FilesTransferred)
+	}
+	mustCopy(t, e, copier.Tree{Source: src, Dest: three, Reference: two})
+	wantSame(t, src, three)
+}
