@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/glusterbackupd/glusterbackupd/copier"
+)
+
+// result is what one run of a tool took.
+type result struct {
+	wall, cpu time.Duration
+	rss       int64
+}
+
+// timed runs a tool and measures it with its children. What Gluster's own
+// processes use is not counted.
+func timed(ctx context.Context, args ...string) (result, error) {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "RESTIC_PASSWORD=bench", "BORG_BASE_DIR=/tmp", "RESTIC_CACHE_DIR=/nonexistent",
+		"BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes", "LC_ALL=C", "TZ=UTC")
+	start := time.Now()
+	out, err := cmd.CombinedOutput()
+	wall := time.Since(start)
+	if err != nil {
+		return result{}, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out[max(0, len(out)-2000):])
+	}
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return result{}, errors.New("no resource usage on this system")
+	}
+	return result{wall, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), usage.Maxrss << 10}, nil
+}
+
+// ours is the command line of one copy by an engine of ours.
+func ours(engine, from, to string, more ...string) []string {
+	self, err := os.Executable()
+	if err != nil {
+		self = os.Args[0]
+	}
+	return append([]string{self, "copy", "-engine", engine, "-from", from, "-to", to}, more...)
+}
+
+// copyOnce is the process that is measured for our engines.
+func copyOnce(args []string) error {
+	flags := flag.NewFlagSet("copy", flag.ContinueOnError)
+	engine := flags.String("engine", "native", "native, rsync or image")
+	var t copier.Tree
+	flags.StringVar(&t.Source, "from", "", "source")
+	flags.StringVar(&t.Dest, "to", "", "destination")
+	flags.StringVar(&t.Reference, "reference", "", "earlier copy")
+	flags.StringVar(&t.Fingerprints, "fingerprints", "", "file of fingerprints to write")
+	flags.StringVar(&t.ReferenceFingerprints, "known", "", "file of fingerprints of the earlier copy")
+	flags.BoolVar(&t.Sync, "sync", false, "fsync each file")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	ctx := context.Background()
+	switch *engine {
+	case "native":
+		e, err := copier.NewNative(copier.NativeOptions{})
+		if err != nil {
+			return err
+		}
+		_, err = e.Copy(ctx, t)
+		return err
+	case "rsync":
+		e, err := copier.NewRsync(copier.RsyncOptions{})
+		if err != nil {
+			return err
+		}
+		_, err = e.Copy(ctx, t)
+		return err
+	case "image":
+		return copyImage(ctx, t)
+	}
+	return fmt.Errorf("no engine %q", *engine)
+}
+
+func copyImage(ctx context.Context, t copier.Tree) error {
+	src, err := copier.OpenImage(t.Source)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, cloned, err := copier.CreateImage(t.Dest, src.Size(), t.Reference)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	res, err := copier.CopyImage(ctx, copier.ImageCopy{Source: src, Target: dst, Compare: cloned, Fresh: !cloned})
+	if err == nil && t.Fingerprints != "" { // Where to say how much was written.
+		err = os.WriteFile(t.Fingerprints, []byte(strconv.FormatInt(res.Written, 10)), 0o600)
+	}
+	return errors.Join(err, dst.Close())
+}
+
+// tool is one line of a case. It copies from a folder to one that it makes.
+type tool struct {
+	name string
+	// prepare comes before each measurement and is not measured.
+	prepare func(ctx context.Context, to string) error
+	args    func(from, to string) []string
+}
+
+func mkdir(_ context.Context, to string) error { return os.MkdirAll(to, 0o700) }
+
+func contents(dir string) string { return dir + "/" }
+
+// firstCopyTools copy a tree for the first time.
+func firstCopyTools() []tool {
+	return []tool{
+		{"rsync -aHAXS", mkdir, func(from, to string) []string {
+			return []string{"rsync", "-aHAXS", "--numeric-ids", contents(from), contents(to)}
+		}},
+		{"glusterbackupd, native", mkdir, func(from, to string) []string { return ours("native", from, to) }},
+		{"glusterbackupd, rsync", mkdir, func(from, to string) []string { return ours("rsync", from, to) }},
+		{"cp -a", nil, func(from, to string) []string { return []string{"cp", "-a", from, to} }},
+		{"fpsync -n 8", mkdir, func(from, to string) []string {
+			return []string{"fpsync", "-n", "8", "-t", to + ".tmp", contents(from), contents(to)}
+		}},
+		{"rclone --transfers 16", mkdir, func(from, to string) []string {
+			return []string{"rclone", "copy", "--transfers", "16", "--checkers", "16", "--config", "/dev/null", from, to}
+		}},
+		{"restic backup", func(ctx context.Context, to string) error {
+			return run(ctx, "env", "RESTIC_PASSWORD=bench", "restic", "-r", to, "init", "--no-cache")
+		},
+			func(from, to string) []string { return []string{"restic", "-r", to, "--no-cache", "backup", from} }},
+		{"borg create", func(ctx context.Context, to string) error {
+			return run(ctx, "env", "BORG_BASE_DIR="+filepath.Dir(to), "borg", "init", "-e", "none", to)
+		}, func(from, to string) []string { return []string{"borg", "create", to + "::one", from} }},
+	}
+}
