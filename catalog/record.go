@@ -21,6 +21,8 @@ const (
 	manifestName = "manifest.zst"
 	objectsName  = "objects"
 	dataName     = "data"
+	// fingerprintsName is what the copy engine keeps for itself beside the data.
+	fingerprintsName = "fingerprints"
 )
 
 // Kind says what the data of a backup is.
@@ -113,6 +115,10 @@ type Backup struct {
 // DataDir returns the absolute path of the data: of a file claim the tree, of
 // a block claim block-meta/<name> and block-store/<gbid>.
 func (b Backup) DataDir() string { return filepath.Join(b.Dir, dataName) }
+
+// Fingerprints returns the absolute path of what the copy engine kept of the
+// source, which may be missing. It is no part of the backup.
+func (b Backup) Fingerprints() string { return filepath.Join(b.Dir, fingerprintsName) }
 
 // record is the content of backup.json.
 type record struct {

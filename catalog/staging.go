@@ -174,6 +174,10 @@ func (s *Staging) ID() string { return s.id }
 // attributes of the source's root.
 func (s *Staging) Data() string { return filepath.Join(s.dir, dataName) }
 
+// Fingerprints returns the absolute path of a file that the copy engine may make
+// beside the data, for the copy of the next version. It is no part of the backup.
+func (s *Staging) Fingerprints() string { return filepath.Join(s.dir, fingerprintsName) }
+
 // Previous returns the newest complete backup of the claim, for hard links and
 // reflinks; false when there is none. It cannot be removed before this Staging
 // is finished.

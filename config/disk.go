@@ -16,21 +16,41 @@ func (d *Destination) validate(r *report) {
 	r.absolute("destination.path", d.Path)
 }
 
+// Engine copies trees of files.
+type Engine string
+
+const (
+	// EngineNative is glusterbackupd's own.
+	EngineNative Engine = "native"
+	// EngineRsync runs rsync.
+	EngineRsync Engine = "rsync"
+)
+
 // Copy says how data is copied.
 type Copy struct {
+	// Engine is what copies the files of a claim: "native", which works on many
+	// files at a time, or "rsync". Both give the same result.
+	Engine Engine `toml:"engine" example:"rsync"`
+	// FullCompare is the time after which a backup reads every file again and
+	// does not trust what did not change by inode, size and times. With "0s" that
+	// never happens.
+	FullCompare Duration `toml:"full_compare" example:"1w"`
 	// BandwidthLimit is the most bytes that one copy moves in a second. 0 is no
 	// limit.
 	BandwidthLimit Size `toml:"bandwidth_limit" example:"50MiB"`
 	// Rsync is the command that runs rsync: the program, and arguments that
-	// come before those of glusterbackupd.
+	// come before those of glusterbackupd. Only engine "rsync" needs it.
 	Rsync []string `toml:"rsync" example:"nice rsync"`
 }
 
 func (c *Copy) setDefaults() {
-	*c = Copy{BandwidthLimit: 0, Rsync: []string{"rsync"}}
+	*c = Copy{Engine: EngineNative, FullCompare: Duration(30 * day), BandwidthLimit: 0, Rsync: []string{"rsync"}}
 }
 
 func (c *Copy) validate(r *report) {
+	if c.Engine != EngineNative && c.Engine != EngineRsync {
+		r.add("copy.engine", `want "native" or "rsync", not %q`, c.Engine)
+	}
 	r.command("copy.rsync", c.Rsync)
 }
 

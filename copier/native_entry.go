@@ -220,6 +220,9 @@ func (j *treeJob) fromReference(s *sourceItem) (bool, error) {
 	known := !j.Checksum && j.known(it.path(), &it.st)
 	if !known {
 		if same, err := j.sameAsReference(s, &old); !same || err != nil {
+			if err == nil && j.Checksum && j.old.has(fingerprintOf(it.path(), &it.st)) {
+				j.missed(it.path())
+			}
 			return false, err
 		}
 	}

@@ -42,6 +42,7 @@ type treeJob struct {
 	mu      sync.Mutex
 	changes []string
 	omitted int64
+	misses  []string
 }
 
 // counts are entries of all types, regular files among them, and bytes. Of what
@@ -203,12 +204,21 @@ func (j *treeJob) change(what, path string) {
 	j.changes = append(j.changes, fmt.Sprintf("%-10s %s", what, manifest.Escape(path)))
 }
 
+// missed notes a change that the fingerprints do not show.
+func (j *treeJob) missed(path string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.misses) < MaxMissed {
+		j.misses = append(j.misses, path)
+	}
+}
+
 func (j *treeJob) result() TreeResult {
 	slices.SortFunc(j.changes, func(a, b string) int { return strings.Compare(a[11:], b[11:]) })
 	return TreeResult{
 		Entries: j.found.entries.Load(), Files: j.found.files.Load(), Bytes: j.found.bytes.Load(),
 		FilesTransferred: j.done.files.Load(), BytesTransferred: j.done.bytes.Load(),
-		Deleted: j.deleted.Load(), Changes: j.changes, ChangesOmitted: j.omitted,
+		Deleted: j.deleted.Load(), Missed: j.misses, Changes: j.changes, ChangesOmitted: j.omitted,
 	}
 }
 

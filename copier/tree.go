@@ -73,6 +73,9 @@ type TreeResult struct {
 	BytesTransferred int64
 	// Deleted is the number of entries removed from Dest.
 	Deleted int64
+	// Missed lists paths, at most MaxMissed, that ReferenceFingerprints call
+	// unchanged and that Checksum found to be changed.
+	Missed []string
 	// Changes lists what a dry run would do, one line for an entry, at most
 	// MaxChanges lines; bytes of names that cannot be printed are escaped.
 	Changes []string
@@ -80,8 +83,11 @@ type TreeResult struct {
 	ChangesOmitted int64
 }
 
-// MaxChanges bounds TreeResult.Changes.
-const MaxChanges = 1000
+// MaxChanges bounds TreeResult.Changes, MaxMissed bounds TreeResult.Missed.
+const (
+	MaxChanges = 1000
+	MaxMissed  = 20
+)
 
 // checked returns t with clean paths, or an error that Is ErrTree or, for a
 // Path that the source does not have, fs.ErrNotExist.

@@ -208,12 +208,15 @@ func (d *Daemon) fillTree(ctx context.Context, s *catalog.Staging, t Target, f f
 		Checksum: sharded(f.volume),
 		Progress: d.progress(PhaseCopy, t.Key, t.Volume),
 	}
+	tree.Fingerprints, tree.Frozen = s.Fingerprints(), f.started
 	if previous, ok := s.Previous(); ok && previous.Info.Kind == catalog.KindFile {
-		tree.Reference = previous.DataDir()
+		tree.Reference, tree.ReferenceFingerprints = previous.DataDir(), previous.Fingerprints()
 		// The same size and time in another volume is not the same file.
-		tree.Checksum = tree.Checksum || previous.Info.Volume != t.Volume
+		tree.Checksum = tree.Checksum || previous.Info.Volume != t.Volume ||
+			fullCompareDue(t.Key, previous.Time, f.started, d.o.FullCompare)
 	}
 	res, err := d.o.Engine.Copy(ctx, tree)
+	d.tellMissed(t, f, res)
 	info.Copied = catalog.CopyStats{
 		Files: res.Files, Bytes: res.Bytes,
 		FilesTransferred: res.FilesTransferred, BytesTransferred: res.BytesTransferred,

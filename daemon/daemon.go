@@ -30,6 +30,9 @@ type Options struct {
 	Limits Limits
 	// Keep says how long snapshots stay on Gluster.
 	Keep SnapshotRetention
+	// FullCompare is the time after which a backup reads every file, whatever is
+	// known of it; 0 means never.
+	FullCompare time.Duration
 	// Parallel is the number of runs at a time; 0 means 1.
 	Parallel int
 	// ParallelSnapshots is the number of snapshots that are created, activated

@@ -42,7 +42,7 @@ type Mounts interface {
 	Leftovers() ([]string, error)
 }
 
-// Engine copies trees. *copier.Rsync implements it.
+// Engine copies trees. *copier.Native and *copier.Rsync implement it.
 type Engine interface {
 	Copy(ctx context.Context, t copier.Tree) (copier.TreeResult, error)
 }

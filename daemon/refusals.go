@@ -85,7 +85,8 @@ func (e *ObstructedError) Remedy() string {
 // --delete would remove, from all other errors.
 func obstructed(err error, deletes bool) error {
 	var partial *copier.RsyncError
-	if !deletes && errors.As(err, &partial) && strings.Contains(partial.Stderr, "could not make way") {
+	rsync := errors.As(err, &partial) && strings.Contains(partial.Stderr, "could not make way")
+	if !deletes && (rsync || errors.Is(err, copier.ErrInTheWay)) {
 		return &ObstructedError{err}
 	}
 	return err

@@ -6,7 +6,7 @@ set -euo pipefail
 
 packages=(
   git ca-certificates              # the checkout and Go modules
-  rsync xfsprogs e2fsprogs         # the copy engine, and BackupDisks of the tests
+  rsync xfsprogs e2fsprogs         # the second copy engine, and BackupDisks of the tests
   acl attr util-linux              # the generator of test files
   openssh-client openssh-server    # the ssh tests
   systemd                          # its check of the unit file

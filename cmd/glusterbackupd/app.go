@@ -135,15 +135,22 @@ func newHeketi(c *config.Heketi) (*heketi.Client, error) {
 	})
 }
 
+// newEngine returns the copy engine. Only rsync needs a program, and asks it for
+// its version at once.
+func newEngine(c config.Copy, log *slog.Logger) (daemon.Engine, error) {
+	if c.Engine == config.EngineRsync {
+		return copier.NewRsync(copier.RsyncOptions{Command: c.Rsync, BandwidthLimit: int64(c.BandwidthLimit), Logger: log})
+	}
+	return copier.NewNative(copier.NativeOptions{BandwidthLimit: int64(c.BandwidthLimit), Logger: log})
+}
+
 func (a *app) newDaemon(observe func(daemon.Event)) (*daemon.Daemon, error) {
 	return a.newDaemonWith(a.cfg, observe)
 }
 
 // newDaemonWith is newDaemon with the policies of another configuration.
 func (a *app) newDaemonWith(c *config.Config, observe func(daemon.Event)) (*daemon.Daemon, error) {
-	engine, err := copier.NewRsync(copier.RsyncOptions{
-		Command: a.cfg.Copy.Rsync, BandwidthLimit: int64(a.cfg.Copy.BandwidthLimit), Logger: a.log,
-	})
+	engine, err := newEngine(a.cfg.Copy, a.log)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +166,7 @@ func (a *app) newDaemonWith(c *config.Config, observe func(daemon.Event)) (*daem
 	}
 	return daemon.New(daemon.Options{
 		Catalog: a.catalog, Command: a.command, Resolver: a.resolver(), Gluster: a.glusterAt, Connect: a.connectTo,
-		Mounts: mounts, Engine: engine,
+		Mounts: mounts, Engine: engine, FullCompare: time.Duration(c.Copy.FullCompare),
 		Limits:   daemon.Limits{PoolData: float64(c.Limits.PoolData), PoolMetadata: float64(c.Limits.PoolMetadata)},
 		Keep:     daemon.SnapshotRetention{Backup: time.Duration(c.Retention.Snapshots), Safety: time.Duration(c.Retention.SafetySnapshots)},
 		Parallel: c.Backup.Parallel, ParallelSnapshots: c.Backup.ParallelSnapshots, Retries: c.Backup.Retries, Timeout: time.Duration(c.Backup.Timeout),

@@ -120,8 +120,8 @@ func (c *checker) disk(path string) error {
 	return nil
 }
 
-// tools checks what this host must have. rsync was checked when the engine was
-// built.
+// tools checks what this host must have. rsync, if it is the engine, was checked
+// when that was built.
 func (c *checker) tools() {
 	path, err := exec.LookPath("mount.glusterfs")
 	if err != nil {

@@ -86,7 +86,7 @@ func (m faultyMounts) MountVolume(ctx context.Context, servers []string, volume,
 
 // faultyEngine is the real engine with one fault.
 type faultyEngine struct {
-	*copier.Rsync
+	*copier.Native
 	fault
 }
 
@@ -95,7 +95,7 @@ func (e faultyEngine) Copy(ctx context.Context, t copier.Tree) (r copier.TreeRes
 	if t.DryRun {
 		op = "plan"
 	}
-	err = e.apply(op, func() error { r, err = e.Rsync.Copy(ctx, t); return err })
+	err = e.apply(op, func() error { r, err = e.Native.Copy(ctx, t); return err })
 	return r, err
 }
 
@@ -119,7 +119,7 @@ func (b *bench) faulty(repo *catalog.Repository, x fault, claim daemon.Target) *
 	if err != nil {
 		b.Fatal(err)
 	}
-	engine, err := copier.NewRsync(copier.RsyncOptions{})
+	engine, err := copier.NewNative(copier.NativeOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
