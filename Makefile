@@ -38,7 +38,7 @@ export GLUSTERBACKUPD_LAB_BIN := $(CACHE)/bin
 # What a step costs is shown at its end.
 timed = start=$$(date +%s); $(1); echo "== $@: $$(( $$(date +%s) - start )) s"
 
-.PHONY: build setup test unit integration platform lint fuzz demo \
+.PHONY: build setup test unit integration platform lint fuzz bench demo \
         lab-up lab-down lab-status lab-ssh package dist man completion clean
 
 build: bin/glusterbackupd
@@ -76,6 +76,13 @@ lint: $(GOLANGCI)
 $(GOLANGCI): | setup
 	@echo "building golangci-lint $(GOLANGCI_VERSION), once"
 	@GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_VERSION)
+
+# The copy engines beside other tools, on a Gluster of its own; writes
+# docs/benchmarks.md. Takes an hour; BENCH='-files 2000 -many 5000 -delayed 500
+# -image 268435456 -repeat 1' some minutes.
+bench: | setup
+	@go build -o bin/bench ./test/bench
+	@$(call timed,bin/bench $(BENCH))
 
 # Each fuzz target for a short while.
 fuzz: | setup

@@ -189,8 +189,8 @@ func (r *runs) images(ctx context.Context) error {
 	}
 	clone := func(ctx context.Context, to string) error { return run(ctx, "cp", "--reflink=always", one, to) }
 	err = r.compare(ctx, "1 % of its blocks changed", v, from, []tool{
-		{"rsync --inplace onto a reflink", clone, func(from, to string) []string {
-			return []string{"rsync", "-a", "--inplace", "--no-whole-file", from, to}
+		{"rsync -I --inplace onto a reflink", clone, func(from, to string) []string {
+			return []string{"rsync", "-aI", "--inplace", "--no-whole-file", from, to}
 		}},
 		{"glusterbackupd", nil, func(from, to string) []string {
 			return ours("image", from, to, "-reference", one, "-fingerprints", written)

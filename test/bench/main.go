@@ -23,7 +23,7 @@ import (
 
 // options are the flags.
 type options struct {
-	dir, out             string
+	dir, out, only       string
 	files, many, delayed int
 	image                int64
 	repeat               int
@@ -51,6 +51,7 @@ func start() error {
 	flag.IntVar(&o.delayed, "delayed", 4000, "files on the volume that answers late")
 	flag.Int64Var(&o.image, "image", 4<<30, "size of the image in bytes")
 	flag.IntVar(&o.repeat, "repeat", 3, "repetitions, of which the median counts")
+	flag.StringVar(&o.only, "only", "", "run only the part of this name")
 	inside := flag.Bool("inside", false, "the namespaces are made (used by bench itself)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -101,6 +102,9 @@ func measure(ctx context.Context, o options) error {
 		{"few changes", r.changes},
 		{"images", r.images},
 	} {
+		if o.only != "" && o.only != step.name {
+			continue
+		}
 		fmt.Println("==", step.name)
 		if err := step.run(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
