@@ -22,7 +22,7 @@ type crew struct {
 }
 
 const (
-	queuedFiles   = 1024
+	queuedFiles   = 256
 	queuedFolders = 64
 	paceInterval  = 100 * time.Millisecond
 )

@@ -176,8 +176,11 @@ func (v *volume) delay(ctx context.Context) error {
 	return nil
 }
 
+// mountOptions are those with which glusterbackupd mounts a snapshot.
+const mountOptions = "acl,use-readdirp=yes,attribute-timeout=3600,entry-timeout=3600,negative-timeout=3600"
+
 func (v *volume) mount(ctx context.Context) error {
-	return v.stage.await(ctx, "mount", "-t", "glusterfs", "-o", "acl", address+":/"+v.name, v.dir)
+	return v.stage.await(ctx, "mount", "-t", "glusterfs", "-o", mountOptions, address+":/"+v.name, v.dir)
 }
 
 // cold makes the client forget everything, and the kernel what it can.
