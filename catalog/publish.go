@@ -21,6 +21,10 @@ type PublishOptions struct {
 	// Data, as they were when they were copied. Each is compared with what is
 	// read back from the disk, past the cache of the kernel.
 	ExpectedHashes map[string]string
+	// Copied, when set, is asked for each regular file below Data whether its
+	// content was copied for this backup, and whether it then had this SHA-256
+	// in hex when it was read from the source.
+	Copied func(path, sha256 string) (copied, equal bool)
 	// Progress is called with the number of bytes hashed so far; calls do not
 	// overlap.
 	Progress func(bytes int64)
@@ -35,7 +39,7 @@ type PublishOptions struct {
 // hash comes from that one's manifest. When the previous manifest is damaged
 // everything is read.
 //
-// Data that is not as in ExpectedHashes is a *DamageError, a full disk a
+// Data that is not as in ExpectedHashes, or not as Copied says, is a *DamageError, a full disk a
 // *SpaceError, a disk that was exchanged ErrNotRepository. After an error only
 // Abort is left.
 func (s *Staging) Publish(ctx context.Context, info Info, o PublishOptions) (Backup, error) {
@@ -143,6 +147,9 @@ func (s *Staging) writeManifest(ctx context.Context, dir *os.Root, o PublishOpti
 	scan := manifest.ScanOptions{Hash: true, Reference: ref, Progress: o.Progress}
 	err = manifest.Scan(ctx, s.Data(), scan, func(e manifest.Entry) error {
 		expect.see(e)
+		if o.Copied != nil && e.Type == manifest.File {
+			expect.seeCopied(e, o.Copied)
+		}
 		return w.Write(e)
 	})
 	if err != nil {
@@ -194,6 +201,13 @@ func (x *expectation) see(e manifest.Entry) {
 	delete(x.want, e.Path)
 	if want != e.SHA256 {
 		x.damage.add(manifest.Difference{Path: e.Path, Kind: manifest.DiffContent, Want: want, Got: e.SHA256})
+	}
+}
+
+// seeCopied compares a file with what was read from the source.
+func (x *expectation) seeCopied(e manifest.Entry, check func(path, sha256 string) (copied, equal bool)) {
+	if copied, equal := check(e.Path, e.SHA256); copied && !equal {
+		x.damage.add(manifest.Difference{Path: e.Path, Kind: manifest.DiffContent, Want: "the digest of what was copied", Got: e.SHA256})
 	}
 }
 

@@ -287,6 +287,41 @@ func TestExpectedHashes(t *testing.T) {
 	}
 }
 
+// TestCopied compares what is read back with what a copy engine read.
+func TestCopied(t *testing.T) {
+	sum := sha256.Sum256([]byte("content 0"))
+	right := hex.EncodeToString(sum[:])
+	for name, damaged := range map[string]bool{"as copied": false, "other content": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRepo(t)
+			s, err := r.Begin(web, at(0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := stage(s, 0); err != nil {
+				t.Fatal(err)
+			}
+			asked := 0
+			_, err = s.Publish(t.Context(), info(), catalog.PublishOptions{Copied: func(path, got string) (bool, bool) {
+				asked++
+				return path == "file-0", (got == right) != damaged
+			}})
+			var damage *catalog.DamageError
+			switch {
+			case asked < 2:
+				t.Errorf("asked for %d files", asked)
+			case !damaged && err != nil:
+				t.Error(err)
+			case damaged && (!errors.As(err, &damage) || damage.Total != 1 || damage.Differences[0].Path != "file-0"):
+				t.Errorf("error %v", err)
+			}
+			if err := s.Abort(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestPublishCancelled(t *testing.T) {
 	r := newRepo(t)
 	s, err := r.Begin(web, at(0))

@@ -168,10 +168,17 @@ func (j *treeJob) mark(path string, st *unix.Stat_t) {
 
 // openNewFingerprints makes the file for them, if one is wanted.
 func (j *treeJob) openNewFingerprints() (err error) {
-	if j.Fingerprints == "" || j.DryRun {
+	if j.DryRun {
 		return nil
 	}
-	j.marks, err = newFingerprintWriter(j.Fingerprints)
+	if j.Fingerprints != "" {
+		if j.marks, err = newFingerprintWriter(j.Fingerprints); err != nil {
+			return err
+		}
+	}
+	if j.sums, err = newDigester(j.Digests); err != nil {
+		j.marks.discard()
+	}
 	return err
 }
 

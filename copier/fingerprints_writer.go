@@ -70,7 +70,7 @@ func (w *fingerprintWriter) finish() error {
 	if w == nil {
 		return nil
 	}
-	if err := w.write(); err != nil {
+	if _, err := w.write(); err != nil {
 		return err
 	}
 	err := errors.Join(w.f.Close(), w.scratch.Close())
@@ -80,29 +80,31 @@ func (w *fingerprintWriter) finish() error {
 	return err
 }
 
-func (w *fingerprintWriter) write() error {
+// write writes the whole file and returns how many fingerprints begin with each
+// 16 bits.
+func (w *fingerprintWriter) write() ([]uint32, error) {
 	counts := make([]uint32, fingerprintIndex-1)
 	if _, err := w.f.Seek(fingerprintHead, 0); err != nil {
-		return err
+		return nil, err
 	}
 	for i := range w.parts {
 		all, err := w.read(&w.parts[i])
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := writeSorted(w.f, all, counts); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if _, err := w.f.WriteAt(header(counts), 0); err != nil {
-		return err
+		return nil, err
 	}
 	sum, err := sumOf(w.f)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, err = w.f.Write(sum)
-	return err
+	return counts, err
 }
 
 // read returns all of one part.
@@ -129,7 +131,9 @@ func (w *fingerprintWriter) discard() {
 	if w == nil || w.path == "" {
 		return
 	}
-	_ = w.f.Close()
+	if w.f != nil {
+		_ = w.f.Close()
+	}
 	if w.scratch != nil {
 		_ = w.scratch.Close()
 	}

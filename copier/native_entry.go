@@ -64,10 +64,14 @@ func createOrReplace(old *unix.Stat_t) string {
 }
 
 func (j *treeJob) marked(it *item, err error) error {
-	if err == nil {
-		j.mark(it.path(), &it.st)
+	if err != nil {
+		return err
 	}
-	return err
+	j.mark(it.path(), &it.st)
+	if it.sum != nil {
+		return j.inDest("note digest of", it.path(), j.sums.add(it.path(), it.sum))
+	}
+	return nil
 }
 
 // existing returns what stands in the destination under the name of it, or nil.

@@ -2,7 +2,10 @@ package copier
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"hash"
 	"io"
 
 	"golang.org/x/sys/unix"
@@ -68,6 +71,10 @@ func (j *treeJob) content(it *item, from, to int) error {
 	if it.st.Size >= largeFile {
 		return j.largeContent(it, src, to)
 	}
+	var digest hash.Hash
+	if j.sums != nil {
+		digest = sha256.New()
+	}
 	buf := j.buffers.Get().(*[bufferSize]byte) //nolint:errcheck,forcetypeassert // The pool has nothing else.
 	defer j.buffers.Put(buf)
 	end := int64(0)
@@ -75,6 +82,9 @@ func (j *treeJob) content(it *item, from, to int) error {
 		piece := buf[:min(bufferSize, it.st.Size-off)]
 		if err := readFull(src, "read", piece, off); err != nil {
 			return j.inSource("read", it.path(), cause(err))
+		}
+		if digest != nil {
+			digest.Write(piece) // It never fails.
 		}
 		for r := range runs(piece, nil, true) {
 			if r.do != write {
@@ -88,6 +98,9 @@ func (j *treeJob) content(it *item, from, to int) error {
 		j.done.bytes.Add(int64(len(piece)))
 		j.report.tick(j)
 	}
+	if digest != nil {
+		it.sum = digest.Sum(nil)
+	}
 	if end == it.st.Size {
 		return nil
 	}
@@ -100,8 +113,8 @@ func (j *treeJob) largeContent(it *item, src *reader, to int) error {
 		return j.inDest("truncate", it.path(), err)
 	}
 	before := int64(0)
-	_, err := CopyImage(j.ctx, ImageCopy{
-		Source: src, Target: &writer{to, it.st.Size}, Fresh: true, Unhashed: true,
+	res, err := CopyImage(j.ctx, ImageCopy{
+		Source: src, Target: &writer{to, it.st.Size}, Fresh: true, Unhashed: j.sums == nil,
 		PieceSize: largePiece, Workers: largeReaders,
 		Progress: func(p Progress) {
 			j.done.bytes.Add(p.Bytes - before)
@@ -109,6 +122,9 @@ func (j *treeJob) largeContent(it *item, src *reader, to int) error {
 			j.report.tick(j)
 		},
 	})
+	if err == nil && j.sums != nil {
+		it.sum, err = hex.DecodeString(res.SHA256)
+	}
 	var image *ImageError
 	if errors.As(err, &image) && image.Op == "write" {
 		return j.inDest("write", it.path(), image.Err)

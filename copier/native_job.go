@@ -30,6 +30,8 @@ type treeJob struct {
 	reused  claims // Inodes of the reference.
 	old     *fingerprints
 	marks   *fingerprintWriter
+	sums    *digester
+	digests *Digests
 	buffers sync.Pool
 	lists   sync.Pool
 
@@ -71,6 +73,7 @@ type item struct {
 	name string
 	st   unix.Stat_t
 	of   *group // Of an inode with several names.
+	sum  []byte // SHA-256 of the content, if that was copied and is to be known.
 }
 
 func (it *item) path() string { return joinPath(it.at.path, it.name) }
@@ -101,6 +104,7 @@ func (j *treeJob) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer j.marks.discard()
+	defer j.sums.discard()
 	if err := j.openRoot(); err != nil {
 		return err
 	}
@@ -115,6 +119,9 @@ func (j *treeJob) run(ctx context.Context) (err error) {
 		}
 	}
 	if err := j.marks.finish(); err != nil {
+		return err
+	}
+	if j.digests, err = j.sums.finish(); err != nil {
 		return err
 	}
 	j.report.last(j)
@@ -218,7 +225,7 @@ func (j *treeJob) result() TreeResult {
 	return TreeResult{
 		Entries: j.found.entries.Load(), Files: j.found.files.Load(), Bytes: j.found.bytes.Load(),
 		FilesTransferred: j.done.files.Load(), BytesTransferred: j.done.bytes.Load(),
-		Deleted: j.deleted.Load(), Missed: j.misses, Changes: j.changes, ChangesOmitted: j.omitted,
+		Deleted: j.deleted.Load(), Digests: j.digests, Missed: j.misses, Changes: j.changes, ChangesOmitted: j.omitted,
 	}
 }
 

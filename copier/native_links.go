@@ -20,6 +20,7 @@ type group struct {
 	path    string // Of the first name, once it is done.
 	ino     uint64 // In the destination.
 	err     error
+	sum     []byte // As that of the first name.
 	waiting []*item
 }
 
@@ -46,7 +47,7 @@ func (g *groups) finish(of *group, ino uint64, err error) []*item {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	waiting := of.waiting
-	of.path, of.ino, of.err = of.first.path(), ino, err
+	of.path, of.ino, of.err, of.sum = of.first.path(), ino, err, of.first.sum
 	of.first, of.waiting = nil, nil
 	return waiting
 }
@@ -83,6 +84,7 @@ func (j *treeJob) link(it *item, of *group) error {
 	if j.stopped() {
 		return j.ctx.Err()
 	}
+	it.sum = of.sum
 	old, err := j.existing(it)
 	if err != nil {
 		return err

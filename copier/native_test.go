@@ -120,6 +120,40 @@ func TestNativeVersionsWithFingerprints(t *testing.T) {
 	sameTree(t, src, dest)
 }
 
+// TestNativeDigests asks for every file of a first copy, and of a second one in
+// which one file changed.
+func TestNativeDigests(t *testing.T) {
+	src, one, two, scratch := t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()
+	if err := tree.Generate(src, tree.Options{Seed: 5, BigFile: 40 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	first := nativeCopy(t, copier.Tree{Source: src, Dest: one, Digests: filepath.Join(scratch, "d")})
+	defer first.Digests.Close()
+	all := entries(t, src)
+	for path, e := range all {
+		written, equal := first.Digests.Check(path, e.SHA256)
+		if isFile := e.Type == manifest.File; written != isFile || equal != isFile {
+			t.Errorf("%q, a %s: written %v, equal %v", path, e.Type, written, equal)
+		}
+		if _, equal := first.Digests.Check(path, strings.Repeat("0", 64)); equal {
+			t.Errorf("%q equals a wrong digest", path)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(src, "new"), []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second := nativeCopy(t, copier.Tree{Source: src, Dest: two, Reference: one, Digests: filepath.Join(scratch, "d")})
+	defer second.Digests.Close()
+	for path, e := range entries(t, src) {
+		if written, _ := second.Digests.Check(path, e.SHA256); written != (path == "new") {
+			t.Errorf("second copy: %q was written: %v", path, written)
+		}
+	}
+	if left, err := os.ReadDir(scratch); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 // TestNativeDoesNotTrustYoungFiles changes a file right after a copy, with the
 // same size and times as far as a program can set them.
 func TestNativeDoesNotTrustYoungFiles(t *testing.T) {

@@ -49,6 +49,10 @@ type Tree struct {
 	// without being read. Both are only help: an engine may ignore them, a file
 	// that is missing or damaged is not used, and Checksum wins over it.
 	Fingerprints, ReferenceFingerprints string
+	// Digests, when not empty, is the absolute path of a file that does not exist,
+	// in a folder with room. It is made and loses its name at once, and holds
+	// TreeResult.Digests. An engine may ignore it.
+	Digests string
 	// Frozen is the time whose state Source has; the zero value means now. Of
 	// what changed shortly before it, nothing is said in Fingerprints: it may
 	// have changed once more within the same tick of the clock.
@@ -73,6 +77,9 @@ type TreeResult struct {
 	BytesTransferred int64
 	// Deleted is the number of entries removed from Dest.
 	Deleted int64
+	// Digests are those of the files that were copied, if Tree.Digests asked for
+	// them and Copy succeeded. The caller closes them.
+	Digests *Digests
 	// Missed lists paths, at most MaxMissed, that ReferenceFingerprints call
 	// unchanged and that Checksum found to be changed.
 	Missed []string

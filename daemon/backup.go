@@ -187,7 +187,10 @@ func (d *Daemon) fill(ctx context.Context, s *catalog.Staging, t Target, f froze
 	if t.Block() {
 		publish.ExpectedHashes, err = d.fillImage(ctx, s, t, f, &info)
 	} else {
-		err = d.fillTree(ctx, s, t, f, &info)
+		var digests *copier.Digests
+		digests, err = d.fillTree(ctx, s, t, f, &info)
+		defer digests.Close()
+		publish.Copied = digests.Check
 	}
 	if err != nil {
 		return catalog.Backup{}, err
@@ -197,9 +200,9 @@ func (d *Daemon) fill(ctx context.Context, s *catalog.Staging, t Target, f froze
 	return s.Publish(ctx, info, publish)
 }
 
-func (d *Daemon) fillTree(ctx context.Context, s *catalog.Staging, t Target, f frozen, info *catalog.Info) error {
+func (d *Daemon) fillTree(ctx context.Context, s *catalog.Staging, t Target, f frozen, info *catalog.Info) (*copier.Digests, error) {
 	if err := refuseBlockhost(f.dir, t); err != nil {
-		return err
+		return nil, err
 	}
 	tree := copier.Tree{
 		Source: f.dir,
@@ -209,6 +212,7 @@ func (d *Daemon) fillTree(ctx context.Context, s *catalog.Staging, t Target, f f
 		Progress: d.progress(PhaseCopy, t.Key, t.Volume),
 	}
 	tree.Fingerprints, tree.Frozen = s.Fingerprints(), f.started
+	tree.Digests = s.Fingerprints() + ".digests"
 	if previous, ok := s.Previous(); ok && previous.Info.Kind == catalog.KindFile {
 		tree.Reference, tree.ReferenceFingerprints = previous.DataDir(), previous.Fingerprints()
 		// The same size and time in another volume is not the same file.
@@ -221,7 +225,7 @@ func (d *Daemon) fillTree(ctx context.Context, s *catalog.Staging, t Target, f f
 		Files: res.Files, Bytes: res.Bytes,
 		FilesTransferred: res.FilesTransferred, BytesTransferred: res.BytesTransferred,
 	}
-	return err
+	return res.Digests, err
 }
 
 // fillImage copies the image and its journal under the names that they have in
