@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"os/exec"
 	"strings"
-	"sync/atomic"
 	"time"
 
+	"github.com/glusterbackupd/glusterbackupd/gluster/failover"
 	"github.com/glusterbackupd/glusterbackupd/runner"
 )
 
@@ -17,8 +17,8 @@ import (
 // short for a snapshot of a busy volume.
 const DefaultTimeout = 10 * time.Minute
 
-// Commander runs commands on one host. *runner.Host and *runner.Local are
-// Commanders.
+// Commander runs commands on one host. *runner.Host, *runner.Local and
+// *runner.Pod are Commanders.
 type Commander interface {
 	Run(ctx context.Context, args ...string) ([]byte, error)
 	Name() string
@@ -39,6 +39,10 @@ type Options struct {
 	// Timeout is how long gluster waits for glusterd, in whole seconds, default
 	// 10 min. It limits the command on the host, which outlives its connection.
 	Timeout time.Duration
+	// Outages are shared by clients whose hosts overlap, so that a dead host
+	// costs all of them one time-out; nil means that this client remembers for
+	// itself.
+	Outages *failover.Outages
 	// Logger receives a warning when a host is passed over; nil discards.
 	Logger *slog.Logger
 }
@@ -46,8 +50,7 @@ type Options struct {
 // Client asks one pool. It is safe for concurrent use.
 type Client struct {
 	opts Options
-	// working is the index of the host that answered last.
-	working atomic.Int64
+	set  *failover.Set // Of opts.Hosts.
 }
 
 // New checks the options; it runs nothing.
@@ -78,7 +81,26 @@ func New(o Options) (*Client, error) {
 			return nil
 		}
 	}
-	return &Client{opts: o}, nil
+	names := make([]string, len(o.Hosts))
+	for i, h := range o.Hosts {
+		names[i] = h.Name()
+	}
+	set, err := failover.New(failover.Options{Names: names, Outages: o.Outages, Logger: o.Logger})
+	if err != nil {
+		return nil, fmt.Errorf("gluster: %w", err)
+	}
+	return &Client{opts: o, set: set}, nil
+}
+
+// SnapshotPath is what glusterd serves an active snapshot under to those who
+// mount it.
+func (*Client) SnapshotPath(snapshot, volume string) string { return SnapshotPath(snapshot, volume) }
+
+// Ping asks for the names of the volumes. Success means that a host is reached,
+// that the gluster command is there, and that glusterd answers it.
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := c.do(ctx, call{op: "volume list"})
+	return err
 }
 
 // call is one gluster command and what errors say about it.
@@ -90,53 +112,50 @@ type call struct {
 
 // error returns an *Error about the call.
 func (q call) error(host string, kind, cause error) *Error {
-	return &Error{Op: q.op, Volume: q.volume, Snapshot: q.snapshot, Host: host, kind: kind, cause: cause}
+	return &Error{Op: q.op, Volume: q.volume, Snapshot: q.snapshot, Host: host, Kind: kind, Err: cause}
+}
+
+// reads tells whether the call changes nothing, so that asking a second host
+// does no harm when the first one was lost on the way.
+func (q call) reads() bool {
+	switch q.op {
+	case "volume info", "volume status", "volume list", "snapshot info", "snapshot status", "snapshot config":
+		return true
+	}
+	return false
 }
 
 // do runs the call on the host that answered last, or on the next one that can
 // be reached, and returns the answer of a success. Only hosts on which the
-// command has certainly not run are passed over. Errors of trust or identity are
-// returned at once: the admin must see them, another host or not.
-func (c *Client) do(ctx context.Context, q call) (*answer, error) {
-	first := int(c.working.Load())
-	var failed []error
-	for i := range c.opts.Hosts {
-		n := (first + i) % len(c.opts.Hosts)
-		a, err := c.ask(ctx, c.opts.Hosts[n], q)
-		if err == nil || !passable(err) {
-			if err == nil || !unasked(err) {
-				c.working.Store(int64(n))
-			}
-			return a, join(failed, err)
+// command has certainly not run are passed over; a question that changes nothing
+// may have been asked. Errors of trust or identity are returned at once: the
+// admin must see them, another host or not.
+func (c *Client) do(ctx context.Context, q call) (a *answer, err error) {
+	err = c.set.Do(ctx, func(i int) (err error) {
+		a, err = c.ask(ctx, c.opts.Hosts[i], q)
+		return err
+	}, func(err error) failover.Verdict {
+		switch {
+		case distrusted(err):
+			return failover.Distrusted
+		case errors.Is(err, runner.ErrUnreachable), errors.Is(err, ErrNoDaemon),
+			q.reads() && errors.Is(err, runner.ErrConnectionLost):
+			return failover.Unreached
 		}
-		failed = append(failed, err)
-		if i+1 < len(c.opts.Hosts) {
-			c.opts.Logger.WarnContext(ctx, "gluster host is passed over", "host", c.opts.Hosts[n].Name(), "reason", err)
-		}
+		return failover.Answered
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, join(failed[:len(failed)-1], failed[len(failed)-1])
+	return a, nil
 }
 
 // host returns the name of the host that answered last.
-func (c *Client) host() string { return c.opts.Hosts[c.working.Load()].Name() }
+func (c *Client) host() string { return c.set.Host() }
 
-// join adds the errors of hosts that were passed over to a final failure that
-// prevented the question from being asked.
-func join(passed []error, err error) error {
-	if err == nil || len(passed) == 0 || !passable(err) && !unasked(err) {
-		return err
-	}
-	return errors.Join(append([]error{err}, passed...)...)
-}
-
-// passable tells whether the command did not run and another host may do.
-func passable(err error) bool {
-	return errors.Is(err, runner.ErrUnreachable) || errors.Is(err, ErrNoDaemon)
-}
-
-// unasked tells whether the host refused the connection.
-func unasked(err error) bool {
-	return errors.Is(err, runner.ErrHostKey) || errors.Is(err, runner.ErrAuth)
+// distrusted tells whether one side refused the other's identity.
+func distrusted(err error) bool {
+	return errors.Is(err, runner.ErrHostKey) || errors.Is(err, runner.ErrAuth) || errors.Is(err, ErrCertificate)
 }
 
 // ask runs the call on one host.

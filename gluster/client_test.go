@@ -5,8 +5,10 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/glusterbackupd/glusterbackupd/gluster"
+	"github.com/glusterbackupd/glusterbackupd/gluster/failover"
 	"github.com/glusterbackupd/glusterbackupd/runner"
 )
 
@@ -133,6 +135,47 @@ func TestNextHost(t *testing.T) {
 	}
 }
 
+// A question that changes nothing is asked again where the connection breaks; a
+// command may have run, so that its result is looked for.
+func TestLostHost(t *testing.T) {
+	lost := &recorded{name: "g1", fail: func(string) error { return &runner.LostError{Host: "g1", Err: errors.New("EOF")} }}
+	up := host("volume info gbrec", "volume-info.xml")
+	if _, err := client(t, lost, up).Volume(t.Context(), "gbrec"); err != nil {
+		t.Error(err)
+	}
+	up = host("snapshot info gbrec-snap-1", "snapshot-info-missing.xml")
+	synctest.Test(t, func(t *testing.T) {
+		_, err := client(t, lost, up).CreateSnapshot(t.Context(), gluster.SnapshotRequest{Name: "gbrec-snap-1", Volume: "gbrec"})
+		if !errors.Is(err, gluster.ErrTimeout) || !gluster.Temporary(err) {
+			t.Errorf("CreateSnapshot = %v, want a temporary ErrTimeout", err)
+		}
+	})
+	for _, command := range up.calls {
+		if !strings.HasPrefix(command, "snapshot info") {
+			t.Errorf("the second host was told %q", command)
+		}
+	}
+}
+
+// Clients of the same hosts share what they know of them.
+func TestSharedOutages(t *testing.T) {
+	shared := &failover.Outages{}
+	down := &recorded{name: "g1", fail: func(string) error { return unreachable("g1") }}
+	for range 3 {
+		up := host("volume info gbrec", "volume-info.xml")
+		c, err := gluster.New(gluster.Options{Hosts: []gluster.Commander{down, up}, Outages: shared})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Volume(t.Context(), "gbrec"); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(down.calls) != 1 {
+		t.Errorf("three clients asked the dead host %d times, want once", len(down.calls))
+	}
+}
+
 func TestNoHost(t *testing.T) {
 	var hosts []*recorded
 	for _, name := range []string{"g1", "g2"} {
@@ -206,7 +249,7 @@ func TestNoProgram(t *testing.T) {
 		}
 		_, err = c.Volume(t.Context(), "v")
 		var e *gluster.Error
-		if !errors.As(err, &e) || !strings.Contains(e.Remedy(), "gluster.command") || !strings.Contains(err.Error(), "not found") {
+		if !errors.As(err, &e) || !strings.Contains(e.Remedy(), "gluster.ssh.command") || !strings.Contains(err.Error(), "not found") {
 			t.Errorf("Volume = %v", err)
 		}
 	}

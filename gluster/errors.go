@@ -47,6 +47,12 @@ var (
 	ErrNotThin = errors.New("brick is not on a thin logical volume")
 	// ErrUnsupported means that this Gluster or this kind of volume cannot do it.
 	ErrUnsupported = errors.New("operation is not supported")
+	// ErrUnavailable means that the transport cannot answer the question at all,
+	// and never will; the message says what that disables.
+	ErrUnavailable = errors.New("not available over this transport")
+	// ErrCertificate means that a server's certificate was not signed by an
+	// authority that is trusted, or is for another name; nothing was asked.
+	ErrCertificate = errors.New("certificate is not trusted")
 	// ErrFailed means that the command failed for a reason without a number.
 	ErrFailed = errors.New("command failed")
 )
@@ -60,19 +66,18 @@ type Error struct {
 	Host     string // The host that was asked.
 	Errno    int    // Gluster's opErrno, 0 when there was none.
 	Message  string // Gluster's own words.
-
-	kind  error
-	cause error
+	Kind     error  // One of the sentinels.
+	Err      error  // The cause, may be nil.
 }
 
 // Error names the operation, its object, the host and the reason.
 func (e *Error) Error() string {
-	msg := fmt.Sprintf("%s%s on %s: %v", e.Op, e.object(), e.Host, e.kind)
+	msg := fmt.Sprintf("%s%s on %s: %v", e.Op, e.object(), e.Host, e.Kind)
 	if e.Message != "" {
 		msg += ": " + e.Message
 	}
-	if e.cause != nil {
-		msg += ": " + e.cause.Error()
+	if e.Err != nil {
+		msg += ": " + e.Err.Error()
 	}
 	return msg
 }
@@ -90,20 +95,20 @@ func (e *Error) object() string {
 
 // Unwrap returns the kind and the cause, if there is one.
 func (e *Error) Unwrap() []error {
-	if e.cause == nil {
-		return []error{e.kind}
+	if e.Err == nil {
+		return []error{e.Kind}
 	}
-	return []error{e.kind, e.cause}
+	return []error{e.Kind, e.Err}
 }
 
 // Temporary tells whether the same call may succeed later by itself.
-func (e *Error) Temporary() bool { return Temporary(e.kind) }
+func (e *Error) Temporary() bool { return Temporary(e.Kind) }
 
 // Remedy says what the admin can do, or that the reason is in glusterd's log.
 func (e *Error) Remedy() string {
-	if e.cause != nil {
+	if e.Err != nil {
 		var r interface{ Remedy() string }
-		if errors.As(e.cause, &r) {
+		if errors.As(e.Err, &r) {
 			return r.Remedy()
 		}
 	}
@@ -112,17 +117,17 @@ func (e *Error) Remedy() string {
 		vol = "VOLUME"
 	}
 	switch {
-	case errors.Is(e.kind, ErrTimeout):
+	case errors.Is(e.Kind, ErrTimeout):
 		return "check with \"gluster pool list\" that all nodes answer; raise gluster.timeout if they are only slow"
-	case errors.Is(e.kind, ErrNoDaemon):
+	case errors.Is(e.Kind, ErrNoDaemon):
 		return fmt.Sprintf("run \"systemctl start glusterd\" on %s", e.Host)
-	case errors.Is(e.kind, ErrBusy):
+	case errors.Is(e.Kind, ErrBusy):
 		return fmt.Sprintf("try again later; if it lasts, run \"systemctl restart glusterd\" on the node that holds the lock (see glusterd.log on %s)", e.Host)
-	case errors.Is(e.kind, ErrBrickDown):
+	case errors.Is(e.Kind, ErrBrickDown):
 		return fmt.Sprintf("run \"gluster volume status %s\", then \"gluster volume start %s force\" to start the bricks that are offline", vol, vol)
-	case errors.Is(e.kind, ErrNodeDown):
+	case errors.Is(e.Kind, ErrNodeDown):
 		return "run \"gluster peer status\" and bring the disconnected nodes back"
-	case errors.Is(e.kind, ErrSnapshotLimit):
+	case errors.Is(e.Kind, ErrSnapshotLimit):
 		return fmt.Sprintf("delete snapshots (\"gluster snapshot list %s\"), or raise the limit with \"gluster snapshot config %s snap-max-hard-limit N\"", vol, vol)
 	}
 	return e.finalRemedy(vol)
@@ -130,40 +135,49 @@ func (e *Error) Remedy() string {
 
 func (e *Error) finalRemedy(vol string) string {
 	switch {
-	case errors.Is(e.kind, ErrNoVolume):
+	case errors.Is(e.Kind, ErrNoVolume):
 		return "compare the name with the output of \"gluster volume list\""
-	case errors.Is(e.kind, ErrNoSnapshot):
+	case errors.Is(e.Kind, ErrNoSnapshot):
 		return "compare the name with the output of \"gluster snapshot list\""
-	case errors.Is(e.kind, ErrVolumeStopped):
+	case errors.Is(e.Kind, ErrVolumeStopped):
 		return fmt.Sprintf("run \"gluster volume start %s\"", vol)
-	case errors.Is(e.kind, ErrSnapshotExists):
+	case errors.Is(e.Kind, ErrSnapshotExists):
 		return fmt.Sprintf("delete the snapshot of that name if it is no longer needed (\"gluster snapshot delete %s\")", e.Snapshot)
-	case errors.Is(e.kind, ErrRebalance):
+	case errors.Is(e.Kind, ErrRebalance):
 		return fmt.Sprintf("wait until \"gluster volume rebalance %s status\" says completed", vol)
-	case errors.Is(e.kind, ErrGeoRep):
+	case errors.Is(e.Kind, ErrGeoRep):
 		return "pause the geo-replication session while snapshots are taken"
-	case errors.Is(e.kind, ErrNotThin):
+	case errors.Is(e.Kind, ErrNotThin):
 		return "move the brick to a thinly provisioned LV with a file system of its own; snapshots need that"
-	case errors.Is(e.kind, ErrUnsupported):
+	case errors.Is(e.Kind, ErrUnsupported):
 		return "check the Gluster version and the kind of volume"
 	}
-	if notFound(e.cause) {
-		return fmt.Sprintf("install glusterfs-server on %s, or set gluster.command to where gluster is (in a container, for one)", e.Host)
+	if errors.Is(e.Kind, ErrUnavailable) {
+		return "use another transport where this is needed; docs/transports.md compares them"
+	}
+	if notFound(e.Err) {
+		return fmt.Sprintf("install glusterfs-server on %s, or set command in the section of the transport (gluster.ssh.command, for one) to what reaches gluster in its container", e.Host)
 	}
 	return fmt.Sprintf("look into /var/log/glusterfs/glusterd.log on %s", e.Host)
 }
 
-// notFound tells whether the gluster program itself is missing.
+// notFound tells whether the gluster program itself is missing. Containers' own
+// programs say so with 126 or 127, depending on their version.
 func notFound(err error) bool {
 	var exit *runner.ExitError
-	return errors.Is(err, exec.ErrNotFound) || errors.As(err, &exit) && exit.Code == 127
+	return errors.Is(err, exec.ErrNotFound) || errors.As(err, &exit) &&
+		(exit.Code == 127 || strings.Contains(exit.Stderr, "executable file not found"))
 }
+
+// NotInstalled tells whether err means that the gluster program is not where it
+// was looked for: perhaps it runs in a container there.
+func NotInstalled(err error) bool { return notFound(err) }
 
 // Temporary tells whether the operation that returned err may succeed later
 // without anybody's doing: a held lock, a time-out of Gluster's, an unreachable
 // host. The end of the caller's own context is not temporary.
 func Temporary(err error) bool {
-	if unasked(err) {
+	if distrusted(err) {
 		return false
 	}
 	for _, kind := range []error{ErrBusy, ErrTimeout, ErrNoDaemon, runner.ErrUnreachable, runner.ErrConnectionLost} {

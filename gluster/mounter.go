@@ -54,6 +54,9 @@ type MounterOptions struct {
 	LogDir string
 	// Run runs mount(8) on this machine.
 	Run Commander
+	// SnapshotPath is what the servers serve a snapshot under, with a leading
+	// slash; nil means glusterd's way.
+	SnapshotPath func(snapshot, volume string) string
 	// MountTimeout limits one mount, default 2 min.
 	MountTimeout time.Duration
 	// StatTimeout is how long a mount may take to answer before it counts as
@@ -82,7 +85,7 @@ type MountOptions struct {
 // MountError is a mount that failed. It matches ErrMount, or ErrForeignMount,
 // ErrMounted or ErrStale where that is the reason.
 type MountError struct {
-	Source string // "SERVER:/VOLUME" or "SERVER:/snaps/SNAPSHOT/VOLUME".
+	Source string // "SERVER:/VOLUME", or "SERVER:" and a snapshot's path.
 	Dir    string // The mount point.
 	Log    string // The last warnings and errors of the client's log.
 	Kind   error  // One of the sentinels.
@@ -149,11 +152,19 @@ func NewMounter(o MounterOptions) (*Mounter, error) {
 	if o.StatTimeout <= 0 {
 		o.StatTimeout = DefaultStatTimeout
 	}
+	if o.SnapshotPath == nil {
+		o.SnapshotPath = SnapshotPath
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Mounter{opts: o}, nil
 }
+
+// SnapshotPath is what glusterd serves an active snapshot under. Without the
+// leading slash it serves nothing (gluster/glusterfs
+// xlators/mgmt/glusterd/src/glusterd-handshake.c).
+func SnapshotPath(snapshot, volume string) string { return "/snaps/" + snapshot + "/" + volume }
 
 // MountSnapshot mounts an active snapshot read-only below Base, in a folder of
 // the given name, and returns the folder. The first of servers that answers
@@ -165,7 +176,7 @@ func (m *Mounter) MountSnapshot(ctx context.Context, servers []string, snapshot,
 		return "", err
 	}
 	return m.mount(ctx, mountRequest{
-		servers: servers, id: "/snaps/" + snapshot + "/" + volume, name: name, readOnly: true,
+		servers: servers, id: m.opts.SnapshotPath(snapshot, volume), name: name, readOnly: true,
 		// What never changes needs no second look.
 		options: []string{"attribute-timeout=3600", "entry-timeout=3600", "negative-timeout=3600"},
 	})
