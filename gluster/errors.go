@@ -9,7 +9,8 @@ import (
 	"github.com/glusterbackupd/glusterbackupd/runner"
 )
 
-// Errors that callers branch on. All but ErrName and ErrAnswer come as an *Error.
+// Errors that callers branch on. All but ErrName and
+// ErrAnswer always come as an *Error.
 var (
 	// ErrName means that a name or description has characters or a length that
 	// Gluster or a command line does not take; nothing was run.
@@ -45,6 +46,9 @@ var (
 	ErrGeoRep = errors.New("geo-replication is running")
 	// ErrNotThin means that a brick is not on a thinly provisioned LV of its own.
 	ErrNotThin = errors.New("brick is not on a thin logical volume")
+	// ErrPoolFull means that Gluster itself finds a thin pool too full for a
+	// snapshot; glusterd does not look, glusterd2 does.
+	ErrPoolFull = errors.New("thin pool is too full")
 	// ErrUnsupported means that this Gluster or this kind of volume cannot do it.
 	ErrUnsupported = errors.New("operation is not supported")
 	// ErrUnavailable means that the transport cannot answer the question at all,

@@ -50,7 +50,7 @@ type Limits struct {
 // that matches ErrTimeout means that it is not there (yet): the caller then has
 // to delete it by name, as after a cancelled context.
 func (c *Client) CreateSnapshot(ctx context.Context, r SnapshotRequest) (Snapshot, error) {
-	if err := errors.Join(ValidSnapshot(r.Name), ValidVolume(r.Volume), validDescription(r.Description)); err != nil {
+	if err := r.Valid(); err != nil {
 		return Snapshot{}, err
 	}
 	q := call{op: "snapshot create", volume: r.Volume, snapshot: r.Name, args: []string{r.Name, r.Volume, "no-timestamp"}}
@@ -59,7 +59,7 @@ func (c *Client) CreateSnapshot(ctx context.Context, r SnapshotRequest) (Snapsho
 	}
 	a, err := c.do(ctx, q)
 	if errors.Is(err, ErrTimeout) {
-		return c.settle(ctx, r.Name, err, func(s Snapshot, err error) bool { return err == nil && s.matches(r) })
+		return Settle(ctx, c, r.Name, err, func(s Snapshot, err error) bool { return err == nil && r.Made(s) })
 	}
 	if err != nil {
 		return Snapshot{}, err
@@ -68,14 +68,20 @@ func (c *Client) CreateSnapshot(ctx context.Context, r SnapshotRequest) (Snapsho
 		return Snapshot{}, fmt.Errorf("snapshot create %s: %w: it is about %+v", r.Name, ErrAnswer, a.SnapCreate)
 	}
 	s, err := c.SnapshotInfo(ctx, r.Name)
-	if err == nil && !s.matches(r) {
+	if err == nil && !r.Made(s) {
 		err = fmt.Errorf("snapshot create %s: %w: the new snapshot is %+v", r.Name, ErrAnswer, s)
 	}
 	return s, err
 }
 
-// matches tells whether s is the snapshot that r asked for.
-func (s Snapshot) matches(r SnapshotRequest) bool {
+// Valid tells whether Gluster takes the names and the description. The error
+// matches ErrName.
+func (r SnapshotRequest) Valid() error {
+	return errors.Join(ValidSnapshot(r.Name), ValidVolume(r.Volume), validDescription(r.Description))
+}
+
+// Made tells whether s is the snapshot that r asks for.
+func (r SnapshotRequest) Made(s Snapshot) bool {
 	return s.Name == r.Name && s.Volume == r.Volume && s.Description == r.Description
 }
 
@@ -98,7 +104,7 @@ func (c *Client) setActive(ctx context.Context, op, name string, active bool) er
 	var e *Error
 	switch {
 	case errors.Is(err, ErrTimeout):
-		_, err = c.settle(ctx, name, err, func(s Snapshot, err error) bool { return err == nil && s.Active == active })
+		_, err = Settle(ctx, c, name, err, func(s Snapshot, err error) bool { return err == nil && s.Active == active })
 		return err
 	case errors.As(err, &e) && e.Errno == errInvalid:
 		// "Already activated" has this number, but so have other refusals.
@@ -134,7 +140,7 @@ func (c *Client) DeleteSnapshot(ctx context.Context, name string) error {
 	case errors.Is(err, ErrNoSnapshot):
 		return nil
 	case errors.Is(err, ErrTimeout):
-		_, err = c.settle(ctx, name, err, func(_ Snapshot, err error) bool { return errors.Is(err, ErrNoSnapshot) })
+		_, err = Settle(ctx, c, name, err, func(_ Snapshot, err error) bool { return errors.Is(err, ErrNoSnapshot) })
 		return err
 	case err != nil:
 		return err
@@ -150,10 +156,16 @@ func (c *Client) DeleteSnapshot(ctx context.Context, name string) error {
 	return nil
 }
 
-// settle finds out whether a command without an answer took effect: done judges
+// infoer tells about one snapshot. *Client is one.
+type infoer interface {
+	SnapshotInfo(ctx context.Context, name string) (Snapshot, error)
+}
+
+// Settle finds out whether a command without an answer took effect: done judges
 // the snapshot as it is now. Gluster may need a moment more, so it is asked a
-// few times before the original error is returned.
-func (c *Client) settle(ctx context.Context, name string, original error, done func(Snapshot, error) bool) (Snapshot, error) {
+// few times before the original error is returned. It is for the clients of all
+// transports.
+func Settle(ctx context.Context, c infoer, name string, original error, done func(Snapshot, error) bool) (Snapshot, error) {
 	const tries, pause = 4, 3 * time.Second
 	for try := 1; ; try++ {
 		s, err := c.SnapshotInfo(ctx, name)
