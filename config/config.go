@@ -146,7 +146,8 @@ func (c *Config) validateTogether(r *report) {
 	case kubernetes && c.Heketi == nil:
 		r.add("kubernetes", "needs [heketi], which knows the Gluster volumes behind the claims")
 	}
-	if volumes && c.Gluster.Transport == TransportSSH && c.Heketi == nil && len(c.Gluster.Hosts) == 0 {
+	remote := c.Gluster.Transport == TransportSSH || c.Gluster.Transport == TransportPod
+	if volumes && remote && c.Heketi == nil && len(c.Gluster.Hosts) == 0 {
 		r.add("gluster.hosts", "required without [heketi]: name at least one Gluster host")
 	}
 }

@@ -89,6 +89,14 @@ func TestEveryKey(t *testing.T) {
 				Command: []string{"docker", "exec", "glusterfs", "gluster"},
 			},
 			Local: config.Local{Command: []string{"sudo", "gluster"}},
+			Pod: config.Pod{
+				Kubeconfig: "/etc/pods.kubeconfig", Namespace: "storage", Selector: "glusterfs=storage-pod,tier", Container: "gluster",
+				DialTimeout: duration(t, "5s"), Command: []string{"/usr/sbin/gluster"},
+			},
+			Glusterd2: config.Glusterd2{
+				URLs: []string{"https://gluster1.example.com:24007", "https://[2001:db8::7]:24007"}, User: "backup",
+				SecretFile: "/etc/secret", CAFile: "/etc/glusterd2-ca.pem", DialTimeout: duration(t, "5s"),
+			},
 		},
 		Claims: config.Claims{
 			Namespaces: []string{"shop", "media-*"}, ExcludeNamespaces: []string{"test-*"},
@@ -157,12 +165,26 @@ func TestDefaultIsFresh(t *testing.T) {
 
 func TestCommand(t *testing.T) {
 	g := config.Default().Gluster
-	g.SSH.Command, g.Local.Command = []string{"far"}, []string{"near"}
-	for transport, want := range map[config.Transport]string{config.TransportSSH: "far", config.TransportLocal: "near"} {
+	g.SSH.Command, g.Local.Command, g.Pod.Command = []string{"far"}, []string{"near"}, []string{"inside"}
+	for transport, want := range map[config.Transport]string{config.TransportSSH: "far", config.TransportLocal: "near", config.TransportPod: "inside"} {
 		g.Transport = transport
 		if got := g.Command(); len(got) != 1 || got[0] != want {
 			t.Errorf("Command() with %s = %v, want %s", transport, got, want)
 		}
+	}
+}
+
+func TestGlusterd2(t *testing.T) {
+	m := newMachine(t)
+	m.write(t, "secret", " 3f0c5e0e\n", 0o600)
+	g := config.Glusterd2{URLs: []string{"http://g1:24007", "https://[2001:db8::7]:24007"}, SecretFile: m.path("secret")}
+	if secret, err := g.Secret(); secret != "3f0c5e0e" || err != nil {
+		t.Errorf("Secret() = %q, %v", secret, err)
+	}
+	equal(t, g.Hosts(), []string{"g1", "2001:db8::7"})
+	m.write(t, "secret", "\n", 0o600)
+	if _, err := g.Secret(); err == nil {
+		t.Error("an empty secret was taken")
 	}
 }
 

@@ -18,9 +18,16 @@ func (c *Config) checkFiles(r *report) {
 		checkSecret(r, "heketi.key_file", c.Heketi.KeyFile)
 		checkFile(r, "heketi.ca_file", c.Heketi.CAFile)
 	}
-	if c.Gluster.Transport == TransportSSH {
+	switch c.Gluster.Transport {
+	case TransportSSH:
 		checkSecret(r, "gluster.ssh.key_file", c.Gluster.SSH.KeyFile)
 		checkFile(r, "gluster.ssh.known_hosts", c.Gluster.SSH.KnownHosts)
+	case TransportPod:
+		checkFile(r, "gluster.pod.kubeconfig", c.Gluster.Pod.Kubeconfig)
+	case TransportGlusterd2:
+		checkSecret(r, "gluster.glusterd2.secret_file", c.Gluster.Glusterd2.SecretFile)
+		checkFile(r, "gluster.glusterd2.ca_file", c.Gluster.Glusterd2.CAFile)
+	case TransportLocal:
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Transport is how glusterbackupd reaches Gluster's command line.
+// Transport is how glusterbackupd reaches Gluster.
 type Transport string
 
 const (
@@ -14,24 +14,37 @@ const (
 	// TransportLocal runs the gluster command on this machine, which is a
 	// Gluster host itself.
 	TransportLocal Transport = "local"
+	// TransportPod runs the gluster command in a pod on a Gluster host, through
+	// the Kubernetes API.
+	TransportPod Transport = "pod"
+	// TransportGlusterd2 asks glusterd2 over its REST interface; no command is
+	// run.
+	TransportGlusterd2 Transport = "glusterd2"
 )
 
 // Gluster says how Gluster is reached.
 type Gluster struct {
-	// Transport is "ssh" (the gluster command on a Gluster host) or "local"
-	// (this machine is a Gluster host).
+	// Transport is "ssh" (the gluster command on a Gluster host, or in a
+	// container there), "local" (this machine is a Gluster host), "pod" (in a
+	// pod of Gluster, through the Kubernetes API) or "glusterd2" (the REST
+	// interface of glusterd2, Gluster's other management daemon).
 	Transport Transport `toml:"transport" example:"local"`
 	// Hosts are the names or addresses of the Gluster hosts to ask, tried in
-	// this order. Empty means those that Heketi names; required with the
-	// transport ssh when there is no [heketi].
+	// this order; volumes are mounted from them too. Empty means those that
+	// Heketi names; required with the transports ssh and pod when there is no
+	// [heketi]. With glusterd2, empty means the hosts of its urls.
 	Hosts []string `toml:"hosts" example:"gluster1.example.com gluster2.example.com"`
-	// Timeout is how long one gluster command may take, whole seconds.
+	// Timeout is how long one gluster command or request may take, whole
+	// seconds.
 	Timeout Duration `toml:"timeout" example:"5m"`
 	// MountDir is the folder below which volumes and snapshots are mounted
 	// while they are in use, an absolute path. It is created when needed.
 	MountDir string `toml:"mount_dir" example:"/run/glusterbackupd/mnt"`
-	SSH      SSH    `toml:"ssh"`
-	Local    Local  `toml:"local"`
+
+	SSH       SSH       `toml:"ssh"`
+	Local     Local     `toml:"local"`
+	Pod       Pod       `toml:"pod"`
+	Glusterd2 Glusterd2 `toml:"glusterd2"`
 }
 
 // SSH is how Gluster hosts are reached with the transport ssh.
@@ -78,13 +91,32 @@ func (g *Gluster) setDefaults() {
 			Command:     []string{"gluster"},
 		},
 		Local: Local{Command: []string{"gluster"}},
+		Pod: Pod{
+			Namespace:   "glusterfs",
+			Selector:    "glusterfs-node=pod",
+			Container:   "glusterfs",
+			DialTimeout: Duration(10 * time.Second),
+			Command:     []string{"gluster"},
+		},
+		Glusterd2: Glusterd2{
+			URLs:        []string{},
+			User:        "glustercli",
+			DialTimeout: Duration(10 * time.Second),
+		},
 	}
 }
 
-// Command returns the gluster command of the transport in use.
+// Command returns the gluster command of the transport in use, nil when that
+// one runs no commands.
 func (g *Gluster) Command() []string {
-	if g.Transport == TransportLocal {
+	switch g.Transport {
+	case TransportLocal:
 		return g.Local.Command
+	case TransportPod:
+		return g.Pod.Command
+	case TransportGlusterd2:
+		return nil
+	case TransportSSH:
 	}
 	return g.SSH.Command
 }
@@ -99,11 +131,14 @@ func (g *Gluster) validate(r *report) {
 	case TransportSSH:
 		r.absolute("gluster.ssh.key_file", g.SSH.KeyFile)
 		r.absolute("gluster.ssh.known_hosts", g.SSH.KnownHosts)
-	case TransportLocal:
-	case "glusterd2":
-		r.add("gluster.transport", `"glusterd2" is not available in this version: use "ssh" or "local"`)
+	case TransportLocal, TransportPod:
+	case TransportGlusterd2:
+		r.absolute("gluster.glusterd2.secret_file", g.Glusterd2.SecretFile)
+		if len(g.Glusterd2.URLs) == 0 {
+			r.add("gluster.glusterd2.urls", `required: addresses like "https://gluster1.example.com:24007"`)
+		}
 	default:
-		r.add("gluster.transport", `want "ssh" or "local", not %q`, string(g.Transport))
+		r.add("gluster.transport", `want "ssh", "local", "pod" or "glusterd2", not %q`, string(g.Transport))
 	}
 	seen := map[string]bool{}
 	for i, host := range g.Hosts {
@@ -121,6 +156,8 @@ func (g *Gluster) validate(r *report) {
 	r.absolute("gluster.mount_dir", g.MountDir)
 	g.SSH.validate(r)
 	r.command("gluster.local.command", g.Local.Command)
+	g.Pod.validate(r)
+	g.Glusterd2.validate(r)
 }
 
 func (s *SSH) validate(r *report) {

@@ -154,6 +154,28 @@ func TestLoadLocalNeedsNoSSHFiles(t *testing.T) {
 	}
 }
 
+// Each transport needs its own files, and only those.
+func TestLoadTransportFiles(t *testing.T) {
+	m := newMachine(t)
+	remove(t, m.path("id"))
+	remove(t, m.path("known_hosts"))
+	m.write(t, "secret", "hunter2", 0o600)
+	pod := "[gluster]\ntransport = \"pod\"\n[gluster.pod]\nkubeconfig = \"" + m.path("kubeconfig") + "\"\n"
+	gd2 := "[gluster]\ntransport = \"glusterd2\"\n[gluster.glusterd2]\nurls = [\"https://g1:24007\"]\nsecret_file = \"" + m.path("secret") + "\"\n"
+	for _, more := range []string{pod, gd2} {
+		if _, err := m.load(t, more); err != nil {
+			t.Errorf("%v with:\n%s", err, more)
+		}
+	}
+	m.write(t, "secret", "hunter2", 0o644)
+	remove(t, m.path("kubeconfig"))
+	for _, more := range []string{pod, gd2} {
+		if _, err := m.load(t, more); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "[gluster.") {
+			t.Errorf("%v with:\n%s", err, more)
+		}
+	}
+}
+
 func TestLoadMissing(t *testing.T) {
 	_, err := config.Load(filepath.Join(t.TempDir(), "none.toml"))
 	var faults *config.Faults
