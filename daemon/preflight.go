@@ -82,7 +82,7 @@ func (e *BrickDownError) Remedy() string {
 }
 
 // preflight refuses volumes that a snapshot would fail on or harm. It returns
-// the volume and its thin pools.
+// the volume and its thin pools, none where the transport cannot tell them.
 func (d *Daemon) preflight(ctx context.Context, g Health, name string) (gluster.Volume, []gluster.Pool, error) {
 	v, err := g.Volume(ctx, name)
 	if err != nil {
@@ -101,6 +101,10 @@ func (d *Daemon) preflight(ctx context.Context, g Health, name string) (gluster.
 		return v, nil, err
 	}
 	pools, err := g.Pools(ctx, v)
+	if errors.Is(err, gluster.ErrUnavailable) {
+		d.log.Warn("thin pools cannot be checked", "volume", name, "reason", err)
+		return v, nil, nil
+	}
 	if err != nil {
 		return v, nil, err
 	}

@@ -2,14 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"net"
-	"os"
 	"path/filepath"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/glusterbackupd/glusterbackupd/catalog"
@@ -29,9 +23,8 @@ type app struct {
 	catalog *catalog.Repository // nil in a check
 	kube    *kube.Client        // nil without [kubernetes]
 	heketi  *heketi.Client      // nil without [heketi]
-	ssh     *runner.SSH         // nil unless transport is ssh
 	local   *runner.Local
-	cluster clusters
+	gluster pools
 	daemon  *daemon.Daemon
 	// command tells others who holds a lock; empty means what is done under it.
 	command string
@@ -40,12 +33,6 @@ type app struct {
 // checkFolder is the folder of the mounts of checks, below [gluster] mount_dir.
 // It is apart from those of the BackupDisks, because a check needs none.
 const checkFolder = "check"
-
-// clusters hands out one Gluster client per set of hosts.
-type clusters struct {
-	mu   sync.Mutex
-	made map[string]*gluster.Client
-}
 
 // openApp loads the configuration and builds all parts. It connects to nothing
 // but the BackupDisk.
@@ -103,16 +90,8 @@ func (a *app) openDisk() (err error) {
 func (a *app) connect() (err error) {
 	c := a.cfg
 	a.local = runner.NewLocal(runner.LocalOptions{Logger: a.log})
-	if c.Gluster.Transport == config.TransportSSH {
-		a.ssh, err = runner.NewSSH(runner.SSHOptions{
-			User: c.Gluster.SSH.User, Port: c.Gluster.SSH.Port,
-			KeyFile: c.Gluster.SSH.KeyFile, KnownHosts: c.Gluster.SSH.KnownHosts,
-			DialTimeout: time.Duration(c.Gluster.SSH.DialTimeout), KeepAlive: time.Duration(c.Gluster.SSH.KeepAlive),
-			Logger: a.log,
-		})
-		if err != nil {
-			return err
-		}
+	if a.gluster, err = newPools(c, a.local, a.log); err != nil {
+		return err
 	}
 	if c.Kubernetes != nil {
 		if a.kube, err = kube.New(kube.Options{Kubeconfig: c.Kubernetes.Kubeconfig}); err != nil {
@@ -165,7 +144,7 @@ func (a *app) newDaemonWith(c *config.Config, observe func(daemon.Event)) (*daem
 		return nil, err
 	}
 	return daemon.New(daemon.Options{
-		Catalog: a.catalog, Command: a.command, Resolver: a.resolver(), Gluster: a.glusterAt, Connect: a.connectTo,
+		Catalog: a.catalog, Command: a.command, Resolver: a.resolver(), Gluster: a.gluster.at, Connect: a.gluster.connect,
 		Mounts: mounts, Engine: engine, FullCompare: time.Duration(c.Copy.FullCompare),
 		Limits:   daemon.Limits{PoolData: float64(c.Limits.PoolData), PoolMetadata: float64(c.Limits.PoolMetadata)},
 		Keep:     daemon.SnapshotRetention{Backup: time.Duration(c.Retention.Snapshots), Safety: time.Duration(c.Retention.SafetySnapshots)},
@@ -178,6 +157,7 @@ func (a *app) newDaemonWith(c *config.Config, observe func(daemon.Event)) (*daem
 func (a *app) mounter(folder string) (*gluster.Mounter, error) {
 	return gluster.NewMounter(gluster.MounterOptions{
 		Base: filepath.Join(a.cfg.Gluster.MountDir, folder), Run: a.local, Logger: a.log,
+		SnapshotPath: snapshotPath(a.cfg.Gluster.Transport),
 	})
 }
 
@@ -192,98 +172,35 @@ func (a *app) tidyChecks(ctx context.Context) error {
 
 func (a *app) resolver() daemon.Resolver {
 	if a.kube != nil {
-		return daemon.NewCluster(a.kube, a.heketi, a.cfg.Gluster.Hosts)
+		return a.newCluster()
 	}
 	return daemon.NewStatic(a.listed())
+}
+
+// newCluster resolves claims by Kubernetes and Heketi.
+func (a *app) newCluster() *daemon.Cluster {
+	return daemon.NewCluster(a.kube, a.heketi, glusterHosts(&a.cfg.Gluster))
 }
 
 // listed are the volumes of the configuration.
 func (a *app) listed() (targets []daemon.Target) {
 	for _, v := range a.cfg.Volumes {
 		key, _ := catalog.ParseKey(v.Claim) // The configuration was validated.
-		targets = append(targets, daemon.Target{Key: key, Volume: v.Volume, Image: v.Image, Hosts: a.cfg.Gluster.Hosts})
+		targets = append(targets, daemon.Target{Key: key, Volume: v.Volume, Image: v.Image, Hosts: a.staticHosts()})
 	}
 	return targets
 }
 
-// connectTo returns the commander of a Gluster host. Without ssh only this host
-// can be asked: what another one would have said must never be guessed.
-func (a *app) connectTo(host string) daemon.Commander {
-	switch {
-	case a.ssh != nil:
-		return a.ssh.Host(host)
-	case isThisHost(host):
-		return a.local
+// staticHosts returns the hosts of volumes that no Heketi tells the hosts of.
+func (a *app) staticHosts() []string {
+	hosts := glusterHosts(&a.cfg.Gluster)
+	if len(hosts) == 0 && a.cfg.Gluster.Transport == config.TransportLocal {
+		return []string{localhost}
 	}
-	return unreachable{host}
-}
-
-// unreachable is a host that the transport local cannot ask.
-type unreachable struct{ host string }
-
-func (u unreachable) Name() string { return u.host }
-
-func (u unreachable) Run(context.Context, ...string) ([]byte, error) {
-	return nil, remedied{
-		fmt.Errorf("host %s is not this host, and [gluster] transport local reaches no other", u.host),
-		"use [gluster] transport = \"ssh\"",
-	}
-}
-
-// lookupTimeout bounds the look-up of a host's addresses.
-const lookupTimeout = 5 * time.Second
-
-// isThisHost says whether a name or address of a Gluster host is ours.
-func isThisHost(host string) bool {
-	if name, err := os.Hostname(); err == nil && strings.EqualFold(name, host) {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
-	defer cancel()
-	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
-	if err != nil {
-		return false
-	}
-	own, err := net.InterfaceAddrs()
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(own, func(a net.Addr) bool {
-		ip, _, err := net.ParseCIDR(a.String())
-		return err == nil && slices.Contains(addresses, ip.String())
-	})
-}
-
-// glusterAt returns the client for the cluster of these hosts.
-func (a *app) glusterAt(hosts []string) (daemon.Gluster, error) {
-	a.cluster.mu.Lock()
-	defer a.cluster.mu.Unlock()
-	name := strings.Join(hosts, ",")
-	if made, ok := a.cluster.made[name]; ok {
-		return made, nil
-	}
-	o := gluster.Options{
-		Connect: func(host string) gluster.Commander { return a.connectTo(host) },
-		Command: a.cfg.Gluster.Command(), Timeout: time.Duration(a.cfg.Gluster.Timeout), Logger: a.log,
-	}
-	for _, h := range hosts {
-		o.Hosts = append(o.Hosts, a.connectTo(h))
-	}
-	made, err := gluster.New(o)
-	if err != nil {
-		return nil, err
-	}
-	if a.cluster.made == nil {
-		a.cluster.made = map[string]*gluster.Client{}
-	}
-	a.cluster.made[name] = made
-	return made, nil
+	return hosts
 }
 
 // close ends the connections.
 func (a *app) close() error {
-	if a.ssh == nil {
-		return nil
-	}
-	return a.ssh.Close()
+	return a.gluster.close()
 }

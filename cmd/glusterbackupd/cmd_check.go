@@ -29,8 +29,9 @@ func newCheckCommand(g *globals) *cobra.Command {
 		Use:   "check",
 		Short: "Test every connection and precondition, and say what is not covered",
 		Long: `Tries everything that a backup needs without changing anything: the BackupDisk,
-the local tools, Kubernetes, Heketi, ssh, each volume's bricks, thin pools and
-snapshot limits. Lists every claim that is not covered, with the reason. Mounts
+the local tools, Kubernetes, Heketi, Gluster, each volume's bricks, thin pools and
+snapshot limits. Where Gluster cannot be reached, it looks which other transport
+would. Lists every claim that is not covered, with the reason. Mounts
 each blockhost volume read-only for a moment, counts its images, names what a
 killed gluster-block command left there, and asks the hosts that export them
 whether they can tell who is logged in, as restore-block will have to know.
@@ -163,6 +164,7 @@ func (c *checker) volumes(ctx context.Context, a *app) {
 		return
 	}
 	c.add("claims", fmt.Sprintf("%d covered", len(targets)), nil)
+	c.gluster(ctx, a, targets)
 	for _, u := range uncovered {
 		if u.Foreign {
 			c.add("claim "+u.Key.String(), "not on Gluster: "+u.Reason, nil)
@@ -199,6 +201,9 @@ func (c *checker) byVolume(ctx context.Context, a *app, targets []daemon.Target)
 }
 
 func poolLevels(pools []daemon.PoolLevel) string {
+	if len(pools) == 0 {
+		return "bricks up"
+	}
 	var data, metadata float64
 	for _, p := range pools {
 		data, metadata = max(data, p.Data), max(metadata, p.Metadata)

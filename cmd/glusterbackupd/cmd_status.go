@@ -127,7 +127,7 @@ func (a *app) currentInventory() daemon.Inventory {
 	if a.kube == nil {
 		return daemon.FixedInventory(a.listed())
 	}
-	return daemon.NewClusterInventory(a.kube, daemon.NewCluster(a.kube, a.heketi, a.cfg.Gluster.Hosts))
+	return daemon.NewClusterInventory(a.kube, a.newCluster())
 }
 
 // askTimeout bounds the question to the daemon of this host.

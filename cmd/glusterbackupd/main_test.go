@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/glusterbackupd/glusterbackupd/daemon"
 	"github.com/glusterbackupd/glusterbackupd/heketi"
 	"github.com/glusterbackupd/glusterbackupd/kube"
+	"github.com/glusterbackupd/glusterbackupd/runner"
 )
 
 // invocation is how one command line ended.
@@ -342,11 +344,16 @@ func TestVersionAndCompletion(t *testing.T) {
 }
 
 func TestLocalTransportAsksNoOtherHost(t *testing.T) {
-	a := &app{}
+	g := config.Default().Gluster
+	g.Transport = config.TransportLocal
+	p, err := newPools(&config.Config{Gluster: g}, runner.NewLocal(runner.LocalOptions{}), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if !isThisHost("localhost") || isThisHost("192.0.2.1") {
 		t.Errorf("localhost is this host: %v; 192.0.2.1: %v", isThisHost("localhost"), isThisHost("192.0.2.1"))
 	}
-	_, err := a.connectTo("192.0.2.1").Run(t.Context(), "true")
+	_, err = p.connect("192.0.2.1").Run(t.Context(), "true")
 	if err == nil || !strings.Contains(err.Error(), "192.0.2.1") || remedyOf(err) == "" {
 		t.Errorf("another host was asked on this one: %v", err)
 	}

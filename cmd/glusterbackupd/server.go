@@ -90,8 +90,7 @@ func (s *server) inventory(ctx context.Context) (daemon.Inventory, error) {
 	if s.cache, err = s.app.kube.Watch(ctx, kube.WatchOptions{}); err != nil {
 		return nil, err
 	}
-	cluster := daemon.NewCluster(s.app.kube, s.app.heketi, s.app.cfg.Gluster.Hosts)
-	return daemon.NewClusterInventory(s.cache, cluster), nil
+	return daemon.NewClusterInventory(s.cache, s.app.newCluster()), nil
 }
 
 // assemble builds the service and its helpers.
