@@ -22,6 +22,7 @@ const (
 	single  = "gbtest_single"  // One brick on a thin LV.
 	replica = "gbtest_replica" // Two bricks on thin LVs.
 	plain   = "gbtest_plain"   // One brick on the root file system.
+	created = "gbtest_created" // Never started.
 )
 
 // removeScript takes the volumes away, as far as they are there; $1 is unused.
@@ -53,6 +54,7 @@ mkdir -p /bricks/gbtest_plain
 gluster --mode=script volume create gbtest_single "$1:/bricks/gbtest/a/brick"
 gluster --mode=script volume create gbtest_replica replica 2 "$1:/bricks/gbtest/b/brick" "$1:/bricks/gbtest/c/brick" force
 gluster --mode=script volume create gbtest_plain "$1:/bricks/gbtest_plain" force
+gluster --mode=script volume create gbtest_created "$1:/bricks/gbtest/a/created"
 for v in gbtest_single gbtest_replica gbtest_plain; do gluster --mode=script volume start "$v"; done
 `
 
@@ -65,6 +67,10 @@ type platform struct {
 
 func TestPlatform(t *testing.T) {
 	p := newPlatform(t)
+	t.Run("over ssh", p.testSSH)
+	t.Run("in a container", p.testContainer)
+	t.Run("in a pod", p.testPod)
+	t.Run("on the node itself", p.testNode)
 	t.Run("snapshot life", p.testLife)
 	t.Run("refusals", p.testRefusals)
 	t.Run("no answer in time", p.testTimeout)

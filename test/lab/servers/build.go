@@ -20,15 +20,16 @@ type program struct {
 	version string
 	source  string // Import path.
 	ldflags string
+	cgo     bool // It loads libraries of the machine that it runs on.
 }
 
 // The programs that the lab runs.
 func heketiServer() program {
-	return program{"heketi", "heketi", "10.3.0", "github.com/heketi/heketi", ""}
+	return program{"heketi", "heketi", "10.3.0", "github.com/heketi/heketi", "", false}
 }
 
 func heketiCLI() program {
-	return program{"heketi-cli", "heketi", "10.3.0", "github.com/heketi/heketi/client/cli/go", ""}
+	return program{"heketi-cli", "heketi", "10.3.0", "github.com/heketi/heketi/client/cli/go", "", false}
 }
 
 func apiServer() program { return kubeProgram("kube-apiserver") }
@@ -38,8 +39,12 @@ func controllerManager() program { return kubeProgram("kube-controller-manager")
 func kubeProgram(name string) program {
 	return program{
 		name, "kube", "1.34.4", "k8s.io/kubernetes/cmd/" + name,
-		" -X k8s.io/component-base/version.gitVersion=v1.34.4",
+		" -X k8s.io/component-base/version.gitVersion=v1.34.4", false,
 	}
+}
+
+func glusterd2Server() program {
+	return program{"glusterd2", "glusterd2", "5.0.0-20181211", "github.com/gluster/glusterd2/glusterd2", "", true}
 }
 
 func (p program) folder() string { return p.module + "-" + p.version }
@@ -51,33 +56,45 @@ type BuildOptions struct {
 	Logger *slog.Logger // Nil discards.
 }
 
-// Build compiles every server that is missing in Bin. An interrupted build
-// leaves nothing that a later one takes for a finished program.
+// Build compiles every server of the lab that is missing in Bin. An interrupted
+// build leaves nothing that a later one takes for a finished program.
 func Build(ctx context.Context, o BuildOptions) error {
-	log := o.Logger
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	env := Env{Bin: o.Bin}
 	for _, p := range []program{heketiServer(), heketiCLI(), apiServer(), controllerManager()} {
-		target := env.binary(p)
-		if _, err := os.Stat(target); err == nil {
-			continue
-		}
-		if o.Source == "" {
-			source, err := sourceDir(ctx)
-			if err != nil {
-				return err
-			}
-			o.Source = source
-		}
-		start := time.Now()
-		if err := p.build(ctx, filepath.Join(o.Source, p.module), target); err != nil {
+		if _, err := o.build(ctx, p); err != nil {
 			return err
 		}
-		log.Info("built", "program", p.name, "version", p.version, "seconds", int(time.Since(start).Seconds()))
 	}
 	return nil
+}
+
+// BuildGlusterd2 compiles glusterd2, which is no part of the lab, if it is
+// missing, and returns its path. It needs a C compiler, and runs where the C
+// library is not older than here.
+func BuildGlusterd2(ctx context.Context, o BuildOptions) (string, error) {
+	return o.build(ctx, glusterd2Server())
+}
+
+// build compiles one program if it is missing, and returns its path.
+func (o BuildOptions) build(ctx context.Context, p program) (string, error) {
+	target := Env{Bin: o.Bin}.binary(p)
+	if _, err := os.Stat(target); err == nil {
+		return target, nil
+	}
+	source := o.Source
+	if source == "" {
+		var err error
+		if source, err = sourceDir(ctx); err != nil {
+			return "", err
+		}
+	}
+	start := time.Now()
+	if err := p.build(ctx, filepath.Join(source, p.module), target); err != nil {
+		return "", err
+	}
+	if o.Logger != nil {
+		o.Logger.Info("built", "program", p.name, "version", p.version, "seconds", int(time.Since(start).Seconds()))
+	}
+	return target, nil
 }
 
 // HeketiCLI returns the path of the built heketi-cli.
@@ -91,7 +108,11 @@ func (p program) build(ctx context.Context, module, target string) error {
 	defer func() { _ = os.Remove(temp) }() // Gone already when the build succeeded.
 	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w"+p.ldflags, "-o", temp, p.source)
 	cmd.Dir = module
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	cgo := "0"
+	if p.cgo {
+		cgo = "1"
+	}
+	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo, "GOWORK=off", "GOFLAGS=")
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Run(); err != nil {
