@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,10 @@ type platform struct {
 }
 
 func TestPlatform(t *testing.T) {
+	if address := os.Getenv(inGuest); address != "" {
+		onNode(t, address)
+		return
+	}
 	p := newPlatform(t)
 	t.Run("over ssh", p.testSSH)
 	t.Run("in a container", p.testContainer)

@@ -164,7 +164,7 @@ func (p *platform) exec(ctx context.Context, args []string, stdout, stderr io.Wr
 // is the node's address.
 const inGuest = "GBTEST_NODE"
 
-// testNode runs this program on the Gluster node, where TestNode then asks
+// testNode runs this program on the Gluster node, where TestPlatform asks
 // gluster without ssh.
 func (p *platform) testNode(t *testing.T) {
 	self, err := os.Executable()
@@ -180,25 +180,14 @@ func (p *platform) testNode(t *testing.T) {
 	if _, err := p.lab.GuestInput(t.Context(), program, "sh", "-c", "cat >/var/tmp/gbtest.test && chmod 700 /var/tmp/gbtest.test"); err != nil {
 		t.Fatal(err)
 	}
-	out := p.script(t, "cd /var/tmp && "+inGuest+`="$1" ./gbtest.test -test.v -test.run '^TestNode$' 2>&1`, p.lab.Address)
-	if !strings.Contains(out, "--- PASS: TestNode") || strings.Contains(out, "no tests") {
+	out := p.script(t, "cd /var/tmp && "+inGuest+`="$1" ./gbtest.test -test.v -test.run '^TestPlatform$' 2>&1`, p.lab.Address)
+	if !strings.Contains(out, "--- PASS: TestPlatform") || strings.Contains(out, "no tests") {
 		t.Errorf("on the node:\n%s", out)
 	}
 }
 
-// TestNode is the suite with the transport local. Where this is no Gluster node,
-// it makes sure that this is what is said.
-func TestNode(t *testing.T) {
+// onNode is the suite with the transport local.
+func onNode(t *testing.T, address string) {
 	local := runner.NewLocal(runner.LocalOptions{})
-	if address := os.Getenv(inGuest); address != "" {
-		conform(t, address, func(string) gluster.Commander { return local })
-		return
-	}
-	c, err := gluster.New(gluster.Options{Hosts: []gluster.Commander{local}, Command: []string{"gluster"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Ping(t.Context()); !errors.Is(err, gluster.ErrNoDaemon) && !gluster.NotInstalled(err) {
-		t.Errorf("Ping of a machine without glusterd = %v", err)
-	}
+	conform(t, address, func(string) gluster.Commander { return local })
 }
