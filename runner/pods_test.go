@@ -79,7 +79,7 @@ func TestPodIsNotThere(t *testing.T) {
 		t.Run(desc, func(t *testing.T) {
 			_, err := api(t, tt.status, tt.body).Run(t.Context(), "true")
 			var e *runner.PodError
-			if !errors.Is(err, tt.kind) || !errors.As(err, &e) || !strings.Contains(e.Remedy(), tt.words) || e.Temporary() != (tt.kind == runner.ErrUnreachable) {
+			if !errors.Is(err, tt.kind) || !errors.As(err, &e) || !strings.Contains(e.Remedy(), tt.words) || e.Temporary() != errors.Is(tt.kind, runner.ErrUnreachable) {
 				t.Fatalf("Run = %v, want %v with a remedy with %q", err, tt.kind, tt.words)
 			}
 			if e.Host != "192.0.2.7" || !strings.Contains(err.Error(), "192.0.2.7") {

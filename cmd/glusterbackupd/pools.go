@@ -165,13 +165,17 @@ func (p *pools) connect(host string) daemon.Commander {
 	case p.pods != nil:
 		return p.pods.Host(host)
 	case p.cfg.Transport == config.TransportGlusterd2:
-		return unreachable{host, fmt.Errorf("no command can be run on host %s: %w", host, gluster.ErrUnavailable),
-			"glusterd2 runs no commands: use [gluster] transport = \"ssh\" for what needs them"}
+		return unreachable{
+			host, fmt.Errorf("no command can be run on host %s: %w", host, gluster.ErrUnavailable),
+			"glusterd2 runs no commands: use [gluster] transport = \"ssh\" for what needs them",
+		}
 	case isThisHost(host):
 		return p.local
 	}
-	return unreachable{host, fmt.Errorf("host %s is not this host, and [gluster] transport local reaches no other", host),
-		"use [gluster] transport = \"ssh\""}
+	return unreachable{
+		host, fmt.Errorf("host %s is not this host, and [gluster] transport local reaches no other", host),
+		"use [gluster] transport = \"ssh\"",
+	}
 }
 
 // close gives back the connections.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -69,9 +70,14 @@ func TestCheckSaysWhichTransportFits(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	_, port, _ := net.SplitHostPort(sshd.Addr().String())
+	_, port, err := net.SplitHostPort(sshd.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
 	a := failing(t, "echo not found >&2; exit 127\n")
-	fmt.Sscan(port, &a.cfg.Gluster.SSH.Port)
+	if a.cfg.Gluster.SSH.Port, err = strconv.Atoi(port); err != nil {
+		t.Fatal(err)
+	}
 	list := findings(t, a)
 	if list[0].Status != "fail" || list[0].Check != "Gluster (local)" || list[0].Remedy == "" {
 		t.Errorf("first finding: %+v", list[0])

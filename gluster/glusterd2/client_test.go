@@ -99,7 +99,7 @@ func TestNextServer(t *testing.T) {
 // dropping breaks the connection after the request has come.
 type dropping struct{ *server }
 
-func (d dropping) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (d dropping) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	d.server.ServeHTTP(httptest.NewRecorder(), r)
 	panic(http.ErrAbortHandler)
 }
@@ -224,8 +224,10 @@ func TestKinds(t *testing.T) {
 		"redirection":         {302, "", gluster.ErrAnswer, false},
 		"other JSON":          {200, `{"a":`, gluster.ErrAnswer, false},
 		"empty":               {200, `{}`, gluster.ErrAnswer, false},
-		"other snapshot": {200, `{"snapinfo":{"name":"x","id":"7a65c4b6-8f3e-4d6b-9a2e-0d2c5e7f8a9b","state":"Created"},"parentname":"v","created-at":"2018-12-11T07:52:49Z"}`,
-			gluster.ErrAnswer, false},
+		"other snapshot": {
+			200, `{"snapinfo":{"name":"x","id":"7a65c4b6-8f3e-4d6b-9a2e-0d2c5e7f8a9b","state":"Created"},"parentname":"v","created-at":"2018-12-11T07:52:49Z"}`,
+			gluster.ErrAnswer, false,
+		},
 	} {
 		t.Run(desc, func(t *testing.T) {
 			c := newClient(t, glusterd2.Options{URLs: []string{serve(t, says(tt.status, tt.body))}})

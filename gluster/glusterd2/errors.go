@@ -33,14 +33,17 @@ func unconnected(q call, base string, err error) error {
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
 	case certificate:
-		return q.error(base, gluster.ErrCertificate, because{err,
-			"set gluster.glusterd2.ca_file to the authority that signed the certificate, and use the certificate's host name in gluster.glusterd2.urls"})
+		return q.error(base, gluster.ErrCertificate, because{
+			err, "set gluster.glusterd2.ca_file to the authority that signed the certificate, and use the certificate's host name in gluster.glusterd2.urls",
+		})
 	case record, strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		return q.error(base, gluster.ErrAnswer, because{err,
-			"the server speaks plain http: let the URL in gluster.glusterd2.urls begin with http://"})
+		return q.error(base, gluster.ErrAnswer, because{
+			err, "the server speaks plain http: let the URL in gluster.glusterd2.urls begin with http://",
+		})
 	}
-	return q.error(base, runner.ErrUnreachable, because{err,
-		fmt.Sprintf("check gluster.glusterd2.urls, and that glusterd2 runs there: curl %s/ping", base)})
+	return q.error(base, runner.ErrUnreachable, because{
+		err, fmt.Sprintf("check gluster.glusterd2.urls, and that glusterd2 runs there: curl %s/ping", base),
+	})
 }
 
 // innermost strips the *url.Error, whose text repeats the URL.
@@ -65,8 +68,10 @@ func answered(q call, base string, p *performer, err error) error {
 	case p.status == http.StatusBadGateway, p.status == http.StatusGatewayTimeout:
 		return q.error(base, gluster.ErrTimeout, because{status(p), "see the log of the proxy in front of glusterd2"})
 	case syntax, typed, p.status < http.StatusBadRequest && p.status >= http.StatusMultipleChoices:
-		return q.error(base, gluster.ErrAnswer, because{fmt.Errorf("%w, and it is not glusterd2's JSON", status(p)),
-			fmt.Sprintf("check that %s is glusterd2's own address; glusterd, the older one, listens on the same port and needs the transport ssh", base)})
+		return q.error(base, gluster.ErrAnswer, because{
+			fmt.Errorf("%w, and it is not glusterd2's JSON", status(p)),
+			fmt.Sprintf("check that %s is glusterd2's own address; glusterd, the older one, listens on the same port and needs the transport ssh", base),
+		})
 	case p.status < http.StatusMultipleChoices:
 		// The answer began and broke off: the request was carried out.
 		return q.error(base, gluster.ErrTimeout, &runner.LostError{Host: base, Command: q.op, Err: err})
