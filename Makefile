@@ -38,7 +38,7 @@ export GLUSTERBACKUPD_LAB_BIN := $(CACHE)/bin
 # What a step costs is shown at its end.
 timed = start=$$(date +%s); $(1); echo "== $@: $$(( $$(date +%s) - start )) s"
 
-.PHONY: build setup test unit integration platform lint fuzz bench demo \
+.PHONY: build setup test unit integration platform lint fuzz soak bench demo \
         lab-up lab-down lab-status lab-ssh package dist man completion clean
 
 build: bin/glusterbackupd
@@ -69,6 +69,12 @@ integration: bin/lab package
 platform: bin/glusterbackupd package lab-up
 	@$(call timed,$(ENTER) go test -count=1 -p 1 -timeout 40m -tags platform \
 	  ./gluster/... ./blockstore/... ./catalog/... ./copier/... ./test/platform/... ./test/package/...)
+
+# What takes too long for every change: three daemons for ten slots, an API
+# server that is away, and SOAK_RUNS (200) backups of which every third is killed.
+soak: bin/glusterbackupd lab-up
+	@$(call timed,$(ENTER) go test -count=1 -v -timeout 6h -tags 'platform soak' \
+	  -run 'TestDaemonsShareTheWork|TestDaemonsWithoutAPIServer|TestSoak' ./test/platform | grep -vE '^=== ')
 
 lint: $(GOLANGCI)
 	@$(call timed,$(GOLANGCI) run ./...)

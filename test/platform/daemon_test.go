@@ -241,40 +241,6 @@ func (b *bench) twoDaemons(edit func(port int) func(string) string) [2]*running 
 	return [2]*running{b.daemon(19283, edit(19283)), b.daemon(19284, edit(19284))}
 }
 
-// TestDaemonsShareTheWork has two daemons back up every claim exactly once in a
-// slot.
-func TestDaemonsShareTheWork(t *testing.T) {
-	b := newBench(t)
-	expression, at := soon(30 * time.Second)
-	daemons := b.twoDaemons(func(port int) func(string) string {
-		return daemonConfig(port, fmt.Sprintf("schedule = %q\nfirst_backup = \"0s\"\nparallel = 1\n", expression),
-			"namespaces = [\"shop\"]\n", "lease = \"30s\"\n")
-	})
-	claims := []string{"shop/uploads", "shop/legacy", "shop/db", "shop/queue"}
-	b.within(6*time.Minute, "a backup of each claim", func() bool {
-		for _, c := range claims {
-			if b.countOf(c) == 0 {
-				return false
-			}
-		}
-		return true
-	})
-	t.Logf("figures: four claims on three volumes by two daemons: %s after the slot", time.Since(at).Round(time.Second))
-	time.Sleep(40 * time.Second) // Whoever would do it again, does it now.
-	for _, c := range claims {
-		if n := b.countOf(c); n != 1 {
-			t.Errorf("%s: %d backups of one slot", c, n)
-		}
-	}
-	for n, d := range daemons {
-		done := strings.Count(d.logged(), `msg="backup done"`)
-		t.Logf("daemon %d made %d backups", n, done)
-		if done == 0 {
-			t.Errorf("daemon %d did nothing", n)
-		}
-	}
-}
-
 // oneClaim labels shop/uploads, so that a selector can choose it alone.
 func (b *bench) oneClaim() string {
 	b.Helper()
@@ -331,71 +297,4 @@ func TestDaemonTakesOver(t *testing.T) {
 		t.Errorf("%d backups of one slot", n)
 	}
 	b.must("verify", "shop/uploads")
-}
-
-// TestDaemonsWithoutAPIServer takes the API server away for a minute, from
-// before a slot until after it, while two daemons work: there is one run.
-func TestDaemonsWithoutAPIServer(t *testing.T) {
-	b := newBench(t)
-	only := b.oneClaim()
-	front := b.inFrontOfAPI()
-	expression, at := soon(30 * time.Second)
-	b.twoDaemons(func(port int) func(string) string {
-		return func(s string) string {
-			s = strings.Replace(s, b.lab.Kubeconfig, front.kubeconfig, 1)
-			return slow(daemonConfig(port, fmt.Sprintf("schedule = %q\nfirst_backup = \"0s\"\n", expression), only, "lease = \"2m\"\n")(s))
-		}
-	})
-	b.awaitPartial()
-	front.die()
-	t.Logf("the API server goes %s after the slot", time.Since(at).Round(time.Second))
-	time.Sleep(time.Minute)
-	front.revive(b)
-	b.within(3*time.Minute, "the backup", func() bool { return b.countOf("shop/uploads") == 1 })
-	time.Sleep(40 * time.Second) // Whoever would do it again, does it now.
-	if n := b.countOf("shop/uploads"); n != 1 {
-		t.Errorf("%d backups of one slot", n)
-	}
-}
-
-// front is a forwarder before the API server, with a kubeconfig that names it.
-type front struct {
-	*forwarder
-	address, api, kubeconfig string
-}
-
-func (b *bench) inFrontOfAPI() *front {
-	b.Helper()
-	api, err := url.Parse(b.lab.KubeURL)
-	if err != nil {
-		b.Fatal(err)
-	}
-	f := &front{forwarder: &forwarder{}, address: "127.0.0.1:0", api: api.Host}
-	f.revive(b)
-	text, err := os.ReadFile(b.lab.Kubeconfig)
-	if err != nil {
-		b.Fatal(err)
-	}
-	changed := strings.Replace(string(text), api.Host, f.address, 1)
-	if changed == string(text) {
-		b.Fatalf("the kubeconfig does not name %s", api.Host)
-	}
-	f.kubeconfig = filepath.Join(b.TempDir(), "kubeconfig")
-	if err := os.WriteFile(f.kubeconfig, []byte(changed), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	return f
-}
-
-// revive forwards again.
-func (f *front) revive(b *bench) {
-	b.Helper()
-	l, err := net.Listen("tcp", f.address)
-	if err != nil {
-		b.Fatal(err)
-	}
-	f.address = l.Addr().String()
-	f.forwarder = &forwarder{listeners: []net.Listener{l}}
-	b.Cleanup(f.die)
-	go f.serve(l, f.api)
 }
