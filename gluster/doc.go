@@ -1,6 +1,8 @@
 // Package gluster drives a Gluster pool through its command line: volumes,
 // brick states, thin pools, snapshots; and it mounts and unmounts volumes and
-// snapshots on this machine.
+// snapshots on this machine. Pools of glusterd2, which has no command line that
+// could be run elsewhere, are driven by package glusterd2 in the same way; all
+// ways pass the suite in package glustertest.
 //
 // Commands are run by a Commander, on one of the pool's hosts. Answers are read
 // as XML (gluster/glusterfs cli/src/cli-xml-output.c) and judged by opRet,

@@ -271,6 +271,7 @@ func kindOfText(message string) error {
 		{"rebalance process is running", ErrRebalance},
 		{"geo-replication session is running", ErrGeoRep},
 		{"already exists", ErrSnapshotExists},
+		{"snapshot functionality is disabled", ErrUnsupported}, // glusterd found no LVM, in a container for one.
 	}
 	for _, p := range phrases {
 		if strings.Contains(message, p.text) {

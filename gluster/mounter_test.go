@@ -10,8 +10,26 @@ import (
 	"testing"
 
 	"github.com/glusterbackupd/glusterbackupd/gluster"
+	"github.com/glusterbackupd/glusterbackupd/gluster/glusterd2"
 	"github.com/glusterbackupd/glusterbackupd/runner"
 )
+
+// Snapshots are mounted from where the pool serves them.
+func TestMountSnapshotPath(t *testing.T) {
+	h, dir := &helper{}, strings.ReplaceAll(t.TempDir(), "#", "_")
+	m, err := gluster.NewMounter(gluster.MounterOptions{
+		Base: filepath.Join(dir, "mnt"), LogDir: filepath.Join(dir, "log"), Run: h, SnapshotPath: glusterd2.SnapshotPath,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.MountSnapshot(t.Context(), []string{"g1"}, "s", "v", "n"); !errors.Is(err, gluster.ErrMount) {
+		t.Fatal(err)
+	}
+	if got := h.args[len(h.args)-2]; got != "g1:/snaps/s" {
+		t.Errorf("mounted %s, want g1:/snaps/s", got)
+	}
+}
 
 // helper stands for mount(8): it notes its arguments, writes the client's log
 // and mounts nothing.

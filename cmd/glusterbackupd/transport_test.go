@@ -99,6 +99,28 @@ func TestCheckOfOnePoolPerSetOfHosts(t *testing.T) {
 	}
 }
 
+// Of the hosts that Heketi names, the transport local asks the one that it runs on.
+func TestLocalAsksItself(t *testing.T) {
+	a := failing(t, `echo '<?xml version="1.0"?><cliOutput><opRet>0</opRet><opErrno>0</opErrno></cliOutput>'`+"\n")
+	p, err := a.gluster.client([]string{"198.51.100.1", "localhost", "198.51.100.2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	p, err = a.gluster.client([]string{"198.51.100.1", "198.51.100.2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Ping(t.Context()); err == nil || !strings.Contains(remedyOf(err), "ssh") {
+		t.Errorf("Ping of a pool that this machine is no part of = %v", err)
+	}
+	if hosts := a.staticHosts(); !slices.Equal(hosts, []string{"localhost"}) {
+		t.Errorf("without hosts: %q", hosts)
+	}
+}
+
 func TestCheckOverGlusterd2(t *testing.T) {
 	server := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "[]") })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
