@@ -43,6 +43,10 @@ func (h *Host) Run(ctx context.Context, args ...string) ([]byte, error) {
 		return nil, err
 	}
 	name := commandName(args)
+	// Below, a context that has ended would only win most of the time.
+	if err := context.Cause(ctx); err != nil {
+		return nil, fmt.Errorf("%s on %s: %w", name, h.name, err)
+	}
 	start := time.Now()
 	out, err := h.run(ctx, args)
 	h.ssh.opts.Logger.DebugContext(ctx, "command ended", "host", h.name, "args", args, "duration", time.Since(start), "ok", err == nil)

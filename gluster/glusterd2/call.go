@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
+	"time"
 
 	"github.com/gluster/glusterd2/pkg/restclient"
 
@@ -17,6 +18,10 @@ import (
 // maxAnswer bounds the memory that one answer may take. A snapshot of a volume
 // with 100 bricks is about 40 KiB.
 const maxAnswer = 32 << 20
+
+// readTimeout limits questions that change nothing: glusterd, the older daemon,
+// listens on the same port and may leave an HTTP request unanswered.
+const readTimeout = time.Minute
 
 // call is one request and what errors say about it.
 type call struct {
@@ -52,7 +57,11 @@ func (c *Client) do(ctx context.Context, q call, request func(*restclient.Client
 
 // ask makes the request at one server, under ctx and the client's time-out.
 func (c *Client) ask(ctx context.Context, base string, q call, request func(*restclient.Client) error) error {
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	limit := c.timeout
+	if q.reads {
+		limit = min(limit, readTimeout)
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	p := &performer{ctx: limited, base: c.base}
 	client, err := c.connect(base, &http.Client{
@@ -74,7 +83,7 @@ func (c *Client) ask(ctx context.Context, base string, q call, request func(*res
 	case !p.connected:
 		return unconnected(q, base, err)
 	case limited.Err() != nil:
-		return q.error(base, gluster.ErrTimeout, fmt.Errorf("no answer within %v", c.timeout))
+		return q.error(base, gluster.ErrTimeout, fmt.Errorf("no answer within %v", limit))
 	}
 	return q.error(base, gluster.ErrTimeout, &runner.LostError{Host: base, Command: q.op, Err: innermost(err)})
 }

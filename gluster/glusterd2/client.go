@@ -44,7 +44,7 @@ type Options struct {
 	// DialTimeout limits a connection's set-up, TLS included, default 10 s.
 	DialTimeout time.Duration
 	// Timeout limits one request from its first byte to the last one of the
-	// answer, default 10 min.
+	// answer, default 10 min; one that changes nothing has a minute at most.
 	Timeout time.Duration
 	// Outages are shared by clients whose servers overlap, see gluster.Options.
 	Outages *failover.Outages

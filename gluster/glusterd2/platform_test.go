@@ -41,13 +41,13 @@ for l in $(losetup -n -O NAME -j /var/tmp/gbgd2.img); do pvremove -qq -y "$l" ||
 rm -rf /var/tmp/gbgd2.img /bricks/gbgd2
 `
 
-// TestRealServer asks glusterd2 itself, with bricks of glusterfs 10.3. Seen here
+// TestRealServer asks glusterd2 itself, with bricks of glusterfs 10.3. Tested here
 // and nowhere else are the right and the wrong secret; volume and brick states;
 // empty snapshot lists; missing volumes and snapshots in every call; and the
 // refusal of a snapshot of a volume that is missing, not started, not on LVM, or
 // on thin LVs: that one fails in the last step before the snapshot, because a
 // brick of glusterfs 10 does not understand glusterd2's barrier. All successes of
-// create, activate, deactivate, delete, info, list and status are therefore seen
+// create, activate, deactivate, delete, info, list and status are therefore tested
 // only with the server of server_test.go.
 func TestRealServer(t *testing.T) {
 	l, err := lab.Load()
@@ -95,7 +95,7 @@ func TestRealServer(t *testing.T) {
 	t.Run("not glusterd2", func(t *testing.T) {
 		// glusterd itself listens on the port that glusterd2 has by default.
 		o := options
-		o.URLs = []string{"http://" + l.Address + ":24007"}
+		o.URLs, o.Timeout = []string{"http://" + l.Address + ":24007"}, 5*time.Second
 		if err := newClient(t, o).Ping(t.Context()); err == nil || strings.Contains(err.Error(), g.Secret) {
 			t.Errorf("Ping of glusterd = %v", err)
 		}
