@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"cmp"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -67,14 +69,26 @@ type Round struct {
 // backups have no slot; they are told of one by one.
 type rounds map[int64]*openRound
 
+// errSuperseded is why a claim has no backup of a slot that nobody has tried to
+// the end before the next one came.
+var errSuperseded = errors.New("the next slot came before a backup was made")
+
 type openRound struct {
 	Round
 	open map[catalog.Key]bool
 }
 
-func (r rounds) begin(t task, now time.Time) {
+// begin notes that a claim is tried for a slot. If an earlier slot still waits
+// for it, since it is tried again all the time, that one has failed by err.
+func (r rounds) begin(t task, err error, now time.Time) {
 	if t.first {
 		return
+	}
+	for slot, o := range r {
+		if slot < t.slot.Unix() && o.open[t.Key] {
+			delete(o.open, t.Key)
+			o.Failed[t.Key] = cmp.Or(err, errSuperseded)
+		}
 	}
 	o := r[t.slot.Unix()]
 	if o == nil {

@@ -17,6 +17,8 @@ type claimState struct {
 	// seen is when this process first met the claim.
 	seen time.Time
 	last Last
+	// ended is when the newest run on it ended, which read last again.
+	ended time.Time
 	// handled is the newest slot of which the claim will not be tried again: it
 	// was backed up, or has failed for good.
 	handled time.Time

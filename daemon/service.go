@@ -124,8 +124,8 @@ type Service struct {
 	nextDue  time.Time // and when it has to look again at the latest.
 	known    error     // Why the inventory is not known; nil when it is.
 	ready    bool
-	asking   bool // The inventory is being taken.
-	askAt    time.Time
+	asking   bool      // The inventory is being taken.
+	askAt    time.Time // When it is taken again; zero when nobody wants that yet.
 	stopping bool
 }
 
@@ -201,8 +201,9 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) turn(ctx context.Context, t *ticker) time.Duration {
 	now := s.o.Now()
 	if !s.asking && !now.Before(s.askAt) {
-		s.asking = true
-		go s.takeInventory(ctx, s.set.Rules)
+		// What changes from here on may come too late for this answer.
+		s.asking, s.askAt = true, time.Time{}
+		go s.takeInventory(ctx, s.set.Rules, now)
 	}
 	if s.changed {
 		t.watch(ctx, s.schedules())
@@ -210,7 +211,11 @@ func (s *Service) turn(ctx context.Context, t *ticker) time.Duration {
 	for _, r := range s.plan(now) {
 		s.start(ctx, r, now)
 	}
-	return min(max(earliest(s.nextDue, s.askAt).Sub(now), 0), longestNap)
+	wake := s.nextDue
+	if !s.asking { // Else its answer ends the nap.
+		wake = earliest(wake, s.askAt)
+	}
+	return min(max(wake.Sub(now), 0), longestNap)
 }
 
 // wait sleeps until something happens, and takes note of it.
@@ -272,6 +277,7 @@ func (s *Service) Reload(ctx context.Context, set Settings) error {
 
 // inventoried is an answer of the inventory.
 type inventoried struct {
+	asked time.Time
 	list  []Candidate
 	lasts map[catalog.Key]Last
 	err   error
@@ -279,8 +285,8 @@ type inventoried struct {
 
 // takeInventory looks up all claims and what was done last, apart from the loop:
 // Heketi may take its time.
-func (s *Service) takeInventory(ctx context.Context, r Rules) {
-	i := inventoried{lasts: map[catalog.Key]Last{}}
+func (s *Service) takeInventory(ctx context.Context, r Rules, now time.Time) {
+	i := inventoried{asked: now, lasts: map[catalog.Key]Last{}}
 	i.list, i.err = s.o.Inventory.Candidates(ctx, r)
 	for _, c := range i.list {
 		last, found, err := s.o.Ledger.Last(c.Key, s.o.Now())
@@ -300,9 +306,9 @@ func (s *Service) takeInventory(ctx context.Context, r Rules) {
 func (s *Service) inventoried(i inventoried) {
 	now := s.o.Now()
 	s.asking, s.known = false, i.err
-	s.askAt = now.Add(askAgain)
+	s.askAt = earliest(s.askAt, now.Add(askAgain))
 	if i.err != nil {
-		s.askAt = now.Add(askSoon)
+		s.askAt = earliest(s.askAt, now.Add(askSoon))
 		if !s.stopping {
 			s.log.Warn("claims are not known", "error", i.err)
 		}
@@ -312,9 +318,9 @@ func (s *Service) inventoried(i inventoried) {
 	for _, c := range i.list {
 		exist[c.Key] = true
 		if c.Coverage == NotCovered {
-			s.askAt = now.Add(askSoon)
+			s.askAt = earliest(s.askAt, now.Add(askSoon))
 		}
-		s.meet(c, i.lasts[c.Key], now)
+		s.meet(c, i, now)
 	}
 	for k, c := range s.claims {
 		if !exist[k] {
@@ -329,7 +335,7 @@ func (s *Service) inventoried(i inventoried) {
 }
 
 // meet takes over what is said of one claim.
-func (s *Service) meet(c Candidate, last Last, now time.Time) {
+func (s *Service) meet(c Candidate, i inventoried, now time.Time) {
 	known, ok := s.claims[c.Key]
 	if ok && known.Claim.UID != c.Claim.UID {
 		ok = false // Another claim of the same name.
@@ -340,8 +346,8 @@ func (s *Service) meet(c Candidate, last Last, now time.Time) {
 	}
 	before := known.Candidate
 	known.Candidate = c
-	if !last.Started.Before(known.last.Started) {
-		known.last = last
+	if !known.ended.After(i.asked) { // Else a run knows better.
+		known.last = i.lasts[c.Key]
 	}
 	if before.Coverage != c.Coverage || before.Reason != c.Reason {
 		s.say(Notice{Kind: NoticeCoverage, Candidate: c})

@@ -36,7 +36,7 @@ func (s *Service) start(ctx context.Context, p planned, now time.Time) {
 	r := &runState{volume: p.volume, host: hostOf(p.hosts), began: now, cancel: cancel}
 	for _, c := range p.claims {
 		r.claims = append(r.claims, c.Key)
-		s.rounds.begin(c, now)
+		s.rounds.begin(c, s.claims[c.Key].err, now)
 	}
 	s.running[p.volume] = r
 	delete(s.held, p.volume)
@@ -148,8 +148,8 @@ func (s *Service) finish(o outcome) {
 		if state == nil {
 			state = &claimState{Candidate: c.Candidate} // It is gone; what happened is told all the same.
 		}
-		if last, ok := o.lasts[c.Key]; ok && !last.Started.Before(state.last.Started) {
-			state.last = last
+		if last, ok := o.lasts[c.Key]; ok {
+			state.last, state.ended = last, now
 		}
 		result, tried := results[c.Key]
 		switch {
@@ -197,9 +197,10 @@ func (s *Service) failed(c *claimState, t task, r Result, now time.Time) {
 }
 
 // again says whether an error may be gone in some minutes: a server that did
-// not answer, but also a brick that was restarted or a pool that was extended.
+// not answer, but also a brick that was restarted, a pool that was extended or
+// a BackupDisk that was mounted again.
 func again(err error) bool {
-	return temporary(err) || errors.Is(err, ErrNotCovered)
+	return temporary(err) || errors.Is(err, ErrNotCovered) || errors.Is(err, catalog.ErrNotRepository)
 }
 
 // pause is the wait after so many failed attempts.
