@@ -68,8 +68,9 @@ func (d *Daemon) poolLevels(ctx context.Context, g Health, p *Pressure, limits L
 	return poolsBelow(p.Volume, p.Pools, limits), nil
 }
 
-// oldestSnapshot returns the snapshot of ours that goes first, and whether it is
-// the only one: those for backups before those for safety, the oldest first.
+// oldestSnapshot returns the snapshot of ours that goes first: those for backups
+// before those for safety, the oldest first. last says that it is the last one
+// for backups, and so the one of the run that works, if any does.
 func (d *Daemon) oldestSnapshot(ctx context.Context, g Snapshots, volume string) (name string, last bool, err error) {
 	list, err := g.Snapshots(ctx, volume)
 	if err != nil {
@@ -93,7 +94,13 @@ func (d *Daemon) oldestSnapshot(ctx context.Context, g Snapshots, volume string)
 		}
 		return a.Created.Compare(b.Created)
 	})
-	return list[0].Name, len(list) == 1, nil
+	first, _ := d.ownPurpose(list[0])
+	last = first == forBackup
+	if len(list) > 1 {
+		next, _ := d.ownPurpose(list[1])
+		last = last && next != forBackup
+	}
+	return list[0].Name, last, nil
 }
 
 // PoolWatchOptions are the parts of a PoolWatch. All but Logger are required.
