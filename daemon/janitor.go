@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/glusterbackupd/glusterbackupd/catalog"
@@ -36,14 +37,20 @@ type JanitorOptions struct {
 type Janitor struct {
 	o    JanitorOptions
 	kick chan struct{}
+	// trash asks for a look at the trash.
+	trash chan struct{}
 	// bare are the volumes on which the last look found no snapshot of ours, by
 	// the time of their newest backup then: without a newer one there is none.
 	bare map[string]time.Time
 }
 
 const (
-	// janitorPause is the time between two rounds that nobody asked for.
+	// janitorPause is the time between two rounds that nobody asked for,
+	// janitorSoon the same while somebody works on the volume of a deleted
+	// claim, and janitorRetry while its snapshots cannot be deleted.
 	janitorPause = time.Hour
+	janitorSoon  = 20 * time.Second
+	janitorRetry = 5 * time.Minute
 	// trashRate is how many files and folders are deleted in a second, so that
 	// a run beside it does not wait for the disk.
 	trashRate = 2000
@@ -63,57 +70,90 @@ func NewJanitor(o JanitorOptions) (*Janitor, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Janitor{o: o, kick: make(chan struct{}, 1), bare: map[string]time.Time{}}, nil
+	return &Janitor{
+		o: o, kick: make(chan struct{}, 1), trash: make(chan struct{}, 1), bare: map[string]time.Time{},
+	}, nil
 }
 
 // Kick asks for a round soon. It may be called by any goroutine.
 func (j *Janitor) Kick() {
+	ask(j.kick)
+}
+
+func ask(c chan<- struct{}) {
 	select {
-	case j.kick <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// Run works until ctx ends.
+// Run works until ctx ends. The trash is emptied apart, since that may take
+// hours and a deleted claim cannot wait for it.
 func (j *Janitor) Run(ctx context.Context) {
-	ticks := time.NewTicker(janitorPause)
-	defer ticks.Stop()
+	var emptier sync.WaitGroup
+	defer emptier.Wait()
+	emptier.Go(func() { j.emptyTrash(ctx) })
 	for ctx.Err() == nil {
-		j.round(ctx)
+		pause := time.NewTimer(j.round(ctx))
+		ask(j.trash)
 		select {
 		case <-ctx.Done():
-		case <-ticks.C:
+		case <-pause.C:
 		case <-j.kick:
+		}
+		pause.Stop()
+	}
+}
+
+// emptyTrash deletes what was taken off the BackupDisk's list, until ctx ends.
+func (j *Janitor) emptyTrash(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-j.trash:
+		}
+		if _, err := j.o.Daemon().o.Catalog.EmptyTrash(ctx, catalog.EmptyOptions{Rate: trashRate}); err != nil && ctx.Err() == nil {
+			j.o.Logger.Warn("removed backups still take room on the BackupDisk", "error", err)
 		}
 	}
 }
 
-// round does what can be done now; what fails is tried again in the next one.
-func (j *Janitor) round(ctx context.Context) {
+// round does what can be done now, and returns after how long there shall be
+// another one; what fails is tried again in that.
+func (j *Janitor) round(ctx context.Context) (pause time.Duration) {
 	st := j.o.Status()
-	if st.Ready && st.Err == nil {
-		if err := j.claims(ctx, st); err != nil && ctx.Err() == nil {
-			j.o.Logger.Warn("what deleted claims left is not cleared up yet", "error", err)
-		}
-		j.expire(ctx, st)
+	if !st.Ready || st.Err != nil {
+		return janitorSoon
 	}
-	if _, err := j.o.Daemon().o.Catalog.EmptyTrash(ctx, catalog.EmptyOptions{Rate: trashRate}); err != nil && ctx.Err() == nil {
-		j.o.Logger.Warn("removed backups still take room on the BackupDisk", "error", err)
+	pause, err := j.claims(ctx, st)
+	if err != nil && ctx.Err() == nil {
+		j.o.Logger.Warn("what deleted claims left is not cleared up yet", "error", err)
 	}
+	j.expire(ctx, st)
+	return pause
 }
 
 // expire looks at each volume that may have snapshots of ours. One on which
-// somebody works now is left to the run there, or to the next round.
+// somebody works now is left to the run there, or to the next round. A claim
+// that is deleted meanwhile does not wait for the rest.
 func (j *Janitor) expire(ctx context.Context, st Status) {
-	newest, hosts := map[string]time.Time{}, map[string][]string{}
+	newest, hosts, stood := map[string]time.Time{}, map[string][]string{}, standing{used: map[string]bool{}}
 	for _, c := range st.Claims {
+		stood.add(c)
 		if c.Volume != "" && !c.Running && c.Coverage != Deleting {
 			newest[c.Volume] = latest(newest[c.Volume], c.Last.Started)
 			hosts[c.Volume] = c.Hosts
 		}
 	}
 	for volume, at := range newest {
-		if known, ok := j.bare[volume]; ctx.Err() != nil || ok && known.Equal(at) {
+		if ctx.Err() != nil || len(j.kick) > 0 {
+			return
+		}
+		if len(hosts[volume]) == 0 {
+			hosts[volume] = stood.hosts // The claim was not looked up, like one that is excluded.
+		}
+		if known, ok := j.bare[volume]; ok && known.Equal(at) || len(hosts[volume]) == 0 {
 			continue
 		}
 		left, err := j.o.Daemon().ExpireSnapshots(ctx, hosts[volume], volume)
@@ -127,21 +167,33 @@ func (j *Janitor) expire(ctx context.Context, st Status) {
 	}
 }
 
-func (j *Janitor) claims(ctx context.Context, st Status) error {
+// claims clears up behind deleted claims, and returns when to look again.
+func (j *Janitor) claims(ctx context.Context, st Status) (pause time.Duration, err error) {
 	exist, stood := map[catalog.Key]bool{}, standing{used: map[string]bool{}}
+	pause = janitorPause
 	var errs []error
+	release := func(volume string) {
+		switch err := j.release(ctx, stood, volume); {
+		case err == nil:
+		case errors.Is(err, errDeleted), heldElsewhere(err):
+			pause = janitorSoon
+		default:
+			pause = min(pause, janitorRetry)
+			errs = append(errs, err)
+		}
+	}
 	for _, c := range st.Claims {
 		exist[c.Key] = true
 		stood.add(c)
 	}
 	for _, c := range st.Claims {
 		if c.Coverage == Deleting && c.Volume != "" {
-			errs = append(errs, j.release(ctx, stood, c.Volume))
+			release(c.Volume)
 		}
 	}
 	gone, all, err := j.o.Daemon().gone(exist)
 	if err != nil {
-		return errors.Join(append(errs, err)...)
+		return pause, errors.Join(append(errs, err)...)
 	}
 	keep, grid := j.o.Policy()
 	for key, volume := range gone {
@@ -149,13 +201,13 @@ func (j *Janitor) claims(ctx context.Context, st Status) error {
 			break
 		}
 		if volume != "" {
-			errs = append(errs, j.release(ctx, stood, volume))
+			release(volume)
 		}
 		n, err := j.o.Daemon().PruneDeleted(ctx, key, keep, grid, all)
 		j.o.Pruned(n)
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return pause, errors.Join(errs...)
 }
 
 // standing says on which volumes claims stand that are not on their way out.
@@ -173,14 +225,14 @@ func (s *standing) add(c ClaimStatus) {
 	}
 }
 
-// release deletes our snapshots of a volume that no claim needs any more.
+// release deletes our snapshots of a volume that no claim needs any more. A run
+// that works on it is told to end, and errDeleted says so.
 func (j *Janitor) release(ctx context.Context, s standing, volume string) error {
 	if s.used[volume] || len(s.hosts) == 0 {
 		return nil
 	}
 	if j.o.Cancel(volume, errDeleted) {
-		j.Kick() // Its own snapshot goes when it has ended.
-		return nil
+		return errDeleted // Its own snapshot goes as it ends, and the others after that.
 	}
 	return j.o.Daemon().DropSnapshots(ctx, s.hosts, volume)
 }
