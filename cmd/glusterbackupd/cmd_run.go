@@ -35,13 +35,14 @@ func runDaemon(ctx context.Context, g *globals) (err error) {
 		return err
 	}
 	g.command = "run"
+	// Unheard, it would end a process that still waits for Kubernetes.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	s, err := newServer(ctx, g, manager)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	return s.run(ctx, hangup)
 }

@@ -101,7 +101,7 @@ func runStatus(ctx context.Context, g *globals) (err error) {
 	if err != nil {
 		return err
 	}
-	st, err := daemon.StatusNow(ctx, a.currentInventory(), a.ledger(), settings)
+	st, err := daemon.StatusNow(ctx, a.currentInventory(), a.ledgerOf(a.cfg), settings)
 	if err != nil {
 		return err
 	}

@@ -80,8 +80,18 @@ func (s *server) watchDisk(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticks.C:
-			s.showStatus()
+		case <-s.stand:
 		}
+		s.showStatus()
+	}
+}
+
+// stands asks for a new line in systemctl status. The service's Notice calls it,
+// which cannot ask the service for its status.
+func (s *server) stands() {
+	select {
+	case s.stand <- struct{}{}:
+	default:
 	}
 }
 
@@ -107,6 +117,11 @@ func (s *server) showStatus() {
 	if !next.IsZero() {
 		line += ", next at " + next.UTC().Format(time.RFC3339)
 	}
+	s.mu.Lock()
+	if s.remark != "" {
+		line = s.remark + "; " + line
+	}
+	s.mu.Unlock()
 	s.status("%s", line)
 }
 

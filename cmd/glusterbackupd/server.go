@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/config"
 	"github.com/glusterbackupd/glusterbackupd/daemon"
 	"github.com/glusterbackupd/glusterbackupd/kube"
@@ -35,10 +36,12 @@ type server struct {
 	metrics *metrics.Metrics
 	http    *metrics.Server // Nil without [metrics] listen.
 	state   *liveState
-	alive   atomic.Int64 // Unix time of the last turn of the service's loop.
+	alive   atomic.Int64  // Unix time of the last turn of the service's loop.
+	stand   chan struct{} // Asks for another line in systemctl status.
 
-	mu  sync.Mutex
-	cfg *config.Config // As read last.
+	mu     sync.Mutex
+	cfg    *config.Config // As read last.
+	remark string         // What an admin has to do about the last reload, or "".
 }
 
 // worker is the daemon that runs use; a reload puts another one in its place,
@@ -58,7 +61,7 @@ func (w *worker) Prune(ctx context.Context, c daemon.Candidate) (int, error) {
 // newServer builds everything. It reads the BackupDisk and, with Kubernetes,
 // waits until the claims are known; it starts nothing else.
 func newServer(ctx context.Context, g *globals, manager *systemd.Notifier) (*server, error) {
-	s := &server{g: g, manager: manager, state: newLiveState()}
+	s := &server{g: g, manager: manager, state: newLiveState(), stand: make(chan struct{}, 1)}
 	var err error
 	if s.app, err = openApp(g, s.observe); err != nil {
 		return nil, err
@@ -69,7 +72,6 @@ func newServer(ctx context.Context, g *globals, manager *systemd.Notifier) (*ser
 	if err != nil {
 		return nil, err
 	}
-	s.status("waiting for Kubernetes")
 	inventory, err := s.inventory(ctx)
 	if err != nil {
 		return nil, errors.Join(err, s.app.close())
@@ -86,6 +88,7 @@ func (s *server) inventory(ctx context.Context) (daemon.Inventory, error) {
 	if s.app.kube == nil {
 		return daemon.FixedInventory(s.app.listed()), nil
 	}
+	s.status("waiting for Kubernetes")
 	var err error
 	if s.cache, err = s.app.kube.Watch(ctx, kube.WatchOptions{}); err != nil {
 		return nil, err
@@ -105,7 +108,7 @@ func (s *server) assemble(inventory daemon.Inventory) (err error) {
 		queue: make(chan func(context.Context), queued), kick: func() { s.janitor.Kick() },
 	}
 	o := daemon.ServiceOptions{
-		Inventory: inventory, Worker: &s.worker, Ledger: a.ledger(), Settings: settings,
+		Inventory: inventory, Worker: &s.worker, Ledger: ledger{s}, Settings: settings,
 		Notice: s.notice, Alive: s.beat, Logger: a.log,
 	}
 	if a.kube != nil {
@@ -143,8 +146,17 @@ func (a *app) leases(host string) (daemon.Leases, error) {
 	return &daemon.KubeLeases{Leases: leases, Suffix: "-" + a.catalog.ID()[:8], Logger: a.log}, nil
 }
 
-func (a *app) ledger() daemon.CatalogLedger {
-	return daemon.CatalogLedger{Catalog: a.catalog, Snapshots: time.Duration(a.cfg.Retention.Snapshots)}
+// ledgerOf returns the ledger for the snapshot retention of a configuration.
+func (a *app) ledgerOf(c *config.Config) daemon.CatalogLedger {
+	return daemon.CatalogLedger{Catalog: a.catalog, Snapshots: time.Duration(c.Retention.Snapshots)}
+}
+
+// ledger is the one of the configuration that was read last.
+type ledger struct{ *server }
+
+// Last implements daemon.Ledger.
+func (l ledger) Last(k catalog.Key, now time.Time) (daemon.Last, bool, error) {
+	return l.app.ledgerOf(l.config()).Last(k, now)
 }
 
 // newHelpers builds what works beside the service.
@@ -197,6 +209,8 @@ func (s *server) setNotifier(c *config.Config) error {
 
 // run works until ctx ends and everything has been given back.
 func (s *server) run(ctx context.Context, hangup <-chan os.Signal) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	if s.http != nil {
 		if err := s.http.Start(ctx); err != nil {
 			return err
@@ -225,6 +239,7 @@ func (s *server) run(ctx context.Context, hangup <-chan os.Signal) error {
 	})
 	defer stopping()
 	err := s.service.Run(ctx)
+	stop()
 	_ = helpers.Wait() // None returns an error.
 	s.tell.flush()
 	quiet()
@@ -248,6 +263,7 @@ func (s *server) notice(n daemon.Notice) {
 		s.said(s.manager.Ready())
 	}
 	s.tell.tell(n)
+	s.stands()
 }
 
 // beat is called at each turn of the service's loop, which so feeds the
@@ -305,27 +321,42 @@ func (s *server) reloads(ctx context.Context, hangup <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		case <-hangup:
-			s.said(s.manager.Reloading())
-			err := s.reload(ctx)
-			s.metrics.Reloaded(err == nil)
-			if err != nil {
-				s.app.log.Error("configuration was not reloaded, the old one stays", "error", err)
-				s.status("bad configuration was not loaded, the old one stays: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
-			}
-			s.said(s.manager.Ready())
+			s.reloadAndTell(ctx)
 		}
 	}
 }
 
-// reload puts the configuration into effect, as far as it can without a restart.
-func (s *server) reload(ctx context.Context) error {
+// reloadAndTell reloads, and tells everybody what came of it.
+func (s *server) reloadAndTell(ctx context.Context) {
+	ready := s.service.Status().Ready // Before that, READY would be too early.
+	if ready {
+		s.said(s.manager.Reloading())
+	}
+	remark, err := s.reload(ctx)
+	s.metrics.Reloaded(err == nil)
+	if err != nil {
+		s.app.log.Error("configuration was not reloaded, the old one stays", "error", err, "remedy", remedyOf(err))
+		remark = "bad configuration was not loaded, the old one stays: " + strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	s.mu.Lock()
+	s.remark = remark
+	s.mu.Unlock()
+	s.showStatus()
+	if ready {
+		s.said(s.manager.Ready())
+	}
+}
+
+// reload puts the configuration into effect, as far as it can without a restart;
+// remark says what needs one.
+func (s *server) reload(ctx context.Context) (remark string, err error) {
 	c, err := s.g.load()
 	if err != nil {
-		return err
+		return "", err
 	}
 	settings, err := settingsOf(c)
 	if err != nil {
-		return err
+		return "", err
 	}
 	// What the daemon is connected to stays as it is.
 	frozen := *c
@@ -334,22 +365,23 @@ func (s *server) reload(ctx context.Context) error {
 	frozen.Gluster, frozen.Copy, frozen.Volumes = old.Gluster, old.Copy, old.Volumes
 	d, err := s.app.newDaemonWith(&frozen, s.observe)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := s.setNotifier(c); err != nil {
-		return err
+		return "", err
 	}
-	if err := s.service.Reload(ctx, settings); err != nil {
-		return err
-	}
+	// The inventory that Reload asks for reads the new configuration too.
 	s.worker.Store(d)
 	s.mu.Lock()
 	s.cfg = c
 	s.mu.Unlock()
+	if err := s.service.Reload(ctx, settings); err != nil {
+		return "", err // The service ends.
+	}
 	s.app.log.Info("configuration reloaded", "path", filepath.Clean(s.g.config))
 	if sections := needRestart(old, c); len(sections) > 0 {
 		s.app.log.Warn("some changes take effect after a restart", "sections", strings.Join(sections, ", "))
-		s.status("configuration reloaded; after a restart only: %s", strings.Join(sections, ", "))
+		remark = "changes that take effect after a restart only: " + strings.Join(sections, ", ")
 	}
-	return nil
+	return remark, nil
 }
