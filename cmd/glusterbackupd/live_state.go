@@ -96,6 +96,8 @@ func (s *server) stands() {
 }
 
 func (s *server) showStatus() {
+	s.showing.Lock()
+	defer s.showing.Unlock()
 	st := s.service.Status()
 	covered, failing, overdue := 0, 0, 0
 	var next time.Time

@@ -38,6 +38,7 @@ type server struct {
 	state   *liveState
 	alive   atomic.Int64  // Unix time of the last turn of the service's loop.
 	stand   chan struct{} // Asks for another line in systemctl status.
+	showing sync.Mutex    // Keeps an older line from being sent after a newer one.
 
 	mu     sync.Mutex
 	cfg    *config.Config // As read last.
