@@ -15,9 +15,15 @@ import (
 // for neither Gluster nor the BackupDisk.
 type liveState struct {
 	mu     sync.Mutex
-	levels map[string][]daemon.PoolLevel // By volume, as looked at last.
+	levels map[string]lookedAt // By volume.
 	disk   metrics.BackupDisk
 	phases map[string]phaseBegun // By volume.
+}
+
+// lookedAt is what a look at the thin pools of a volume found.
+type lookedAt struct {
+	pools []daemon.PoolLevel
+	at    time.Time
 }
 
 // phaseBegun is the phase that a run is in.
@@ -27,13 +33,33 @@ type phaseBegun struct {
 }
 
 func newLiveState() *liveState {
-	return &liveState{levels: map[string][]daemon.PoolLevel{}, phases: map[string]phaseBegun{}}
+	return &liveState{levels: map[string]lookedAt{}, phases: map[string]phaseBegun{}}
 }
 
 func (l *liveState) pools(p daemon.Pressure) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.levels[p.Volume] = p.Pools
+	l.levels[p.Volume] = lookedAt{p.Pools, time.Now()}
+}
+
+// missedLooks is for how many looks at its thin pools a volume may be missing
+// before their levels are no longer told: they are only looked at while it has
+// snapshots of ours, and an old level would keep an alert for ever.
+const missedLooks = 3
+
+// known returns the levels that are not too old, by volume.
+func (l *liveState) known(every time.Duration) map[string][]daemon.PoolLevel {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := map[string][]daemon.PoolLevel{}
+	for volume, look := range l.levels {
+		if time.Since(look.at) > missedLooks*every {
+			delete(l.levels, volume)
+			continue
+		}
+		known[volume] = look.pools
+	}
+	return known
 }
 
 // phaseNames are those of daemon in metrics.
@@ -71,11 +97,13 @@ func (s *server) watchDisk(ctx context.Context) {
 	ticks := time.NewTicker(diskPause)
 	defer ticks.Stop()
 	for {
+		disk := metrics.BackupDisk{}
 		if free, total, err := s.app.catalog.Free(); err == nil {
-			s.state.mu.Lock()
-			s.state.disk = metrics.BackupDisk{Free: free, Total: total}
-			s.state.mu.Unlock()
+			disk = metrics.BackupDisk{Free: free, Total: total}
 		}
+		s.state.mu.Lock()
+		s.state.disk = disk
+		s.state.mu.Unlock()
 		select {
 		case <-ctx.Done():
 			return
@@ -169,9 +197,9 @@ func (s *server) metricsState() metrics.State {
 		state.Snapshots[volume] = len(names)
 	}
 	s.state.mu.Lock()
-	defer s.state.mu.Unlock()
 	state.Disk = s.state.disk
-	for volume, levels := range s.state.levels {
+	s.state.mu.Unlock()
+	for volume, levels := range s.state.known(time.Duration(s.app.cfg.Limits.PoolCheck)) {
 		for _, p := range levels {
 			state.Pools = append(state.Pools, metrics.Pool{
 				Host: p.Host, VG: p.VG, Pool: p.Name, Volume: volume, Data: p.Data / 100, Metadata: p.Metadata / 100,
