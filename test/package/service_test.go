@@ -95,7 +95,7 @@ func TestServiceKill(t *testing.T) {
 	s.sh("systemctl kill --signal KILL --kill-who main glusterbackupd")
 	s.await(time.Minute, "auto-restart", "systemctl show -p SubState --value glusterbackupd")
 	s.assertLeft("after the kill", left{"0", "-", "0", "1", "1"})
-	s.await(5*time.Minute, "active 1", "echo $(systemctl show -p ActiveState -p NRestarts --value glusterbackupd)")
+	s.await(5*time.Minute, "active 1", "echo $(systemctl show -p ActiveState --value glusterbackupd) $(systemctl show -p NRestarts --value glusterbackupd)")
 	s.awaitBackup()
 	s.assertBackup()
 	s.assertLeft("after the restart", idle())
