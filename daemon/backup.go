@@ -61,6 +61,7 @@ func (d *Daemon) backupVolume(ctx context.Context, r run) []Result {
 	results, err := d.copyVolume(ctx, r, rel)
 	d.phase(PhaseRelease, catalog.Key{}, r.volume)
 	left := rel.run(ctx)
+	d.phase(PhaseEnd, catalog.Key{}, r.volume)
 	if left != nil {
 		left = fmt.Errorf("volume %s: left behind: %w", r.volume, left)
 	}

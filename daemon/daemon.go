@@ -127,6 +127,8 @@ const (
 	PhasePublish   Phase = "publish"
 	PhaseReadBack  Phase = "read back"
 	PhaseRelease   Phase = "release"
+	// PhaseEnd is told when a backup run has given everything back.
+	PhaseEnd Phase = "end"
 )
 
 // Event tells where a run stands.

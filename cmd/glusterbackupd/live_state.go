@@ -83,7 +83,7 @@ func (s *server) observe(e daemon.Event) {
 		s.metrics.PhaseEnded(name, now.Sub(before.at))
 	}
 	s.state.phases[e.Volume] = phaseBegun{e.Phase, now}
-	if e.Phase == daemon.PhaseRelease {
+	if e.Phase == daemon.PhaseEnd {
 		delete(s.state.phases, e.Volume)
 	}
 }

@@ -34,6 +34,9 @@ func newProgress(w io.Writer) *progress {
 
 // observe is the daemon's Observe.
 func (p *progress) observe(e daemon.Event) {
+	if e.Phase == daemon.PhaseEnd {
+		return // The result is shown then.
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	name := e.Volume
