@@ -73,6 +73,9 @@ func runBackup(ctx context.Context, g *globals, keys []catalog.Key) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
+	if err := a.tidyChecks(ctx); err != nil {
+		a.log.WarnContext(ctx, "mounts of a check that died could not be removed", "error", err)
+	}
 	targets, failed, err := a.targets(ctx, keys)
 	if err != nil {
 		return err
