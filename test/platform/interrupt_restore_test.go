@@ -63,13 +63,7 @@ func TestInterruptedRestoreOfFiles(t *testing.T) {
 	b.Cleanup(b.deleteSnapshots)
 	volume := b.volumeOf("shop/uploads")
 	dir, _ := b.mount(volume)
-	big := filepath.Join(dir, "big.bin")
-	b.random(big, 24<<20)
-	b.Cleanup(func() {
-		if err := os.RemoveAll(big); err != nil {
-			b.Error(err)
-		}
-	})
+	big := b.bigFile(dir)
 	r := b.backup("shop/uploads")
 	want := scan(t, r.Backup.Path)
 	// The copy of the big file has such a name until it is whole.

@@ -3,8 +3,13 @@
 package platform
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -85,25 +90,86 @@ func TestKilledBackupIsTidied(t *testing.T) {
 func TestTwoInstances(t *testing.T) {
 	b := newBench(t)
 	b.backup("media/docs")
+	b.backup("shop/uploads")
+	dir, _ := b.mount(b.volumeOf("shop/uploads"))
+	b.bigFile(dir) // An unchanged claim would be copied in no time.
 	b.configure(slow)
 	cmd := b.command("backup", "shop/uploads")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	b.awaitPartial()
+	resume := b.pause(cmd)
+	b.configure(nil)
 	holder := []string{`claim shop/uploads is locked by "backup"`, fmt.Sprintf("process %d on ", cmd.Process.Pid)}
 	b.refused(11, holder, "backup", "shop/uploads")
+	b.refused(11, holder, "restore", "shop/uploads", "--yes")
 	b.refused(11, holder, "protect", "shop/uploads", "--at", "latest")
 	if o := b.run("backup", "shop/uploads", "media/docs"); o.code != 3 || !strings.Contains(o.stderr, holder[0]) {
 		t.Errorf("backup of both: exit %d", o.code)
 	}
 	b.must("restore", "media/docs", "--yes")
+	b.must("restore", "shop/uploads", "--dry-run")
 	b.must("protect", "media/docs", "--at", "latest")
 	b.must("prune")
 	b.must("list")
+	resume()
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("the first backup: %v", err)
 	}
 	b.must("verify", "shop/uploads")
 	b.must("restore", "shop/uploads", "--yes")
+}
+
+// pause stops what the command has started, so that it is in mid-copy however
+// long the test takes, and returns what lets it go on.
+func (b *bench) pause(cmd *exec.Cmd) (resume func()) {
+	b.Helper()
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var groups []int
+	for _, list := range lists {
+		text, err := os.ReadFile(list)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ESRCH) {
+			b.Fatal(err) // A thread may end at any time.
+		}
+		for child := range strings.FieldsSeq(string(text)) {
+			pid, err := strconv.Atoi(child)
+			if err != nil {
+				b.Fatal(err)
+			}
+			groups = append(groups, pid) // Each child leads a group.
+		}
+	}
+	if len(groups) == 0 {
+		b.Fatalf("process %d has no child to stop", cmd.Process.Pid)
+	}
+	signal := func(sig syscall.Signal) (errs error) {
+		for _, g := range groups {
+			errs = errors.Join(errs, syscall.Kill(-g, sig))
+		}
+		return errs
+	}
+	resume = func() { _ = signal(syscall.SIGCONT) } // Twice is once too often, and does no harm.
+	b.Cleanup(resume)
+	if err := signal(syscall.SIGSTOP); err != nil {
+		b.Fatal(err)
+	}
+	return resume
+}
+
+// bigFile puts a file of random content, which takes a while to copy when that
+// is slow, into a mounted volume until the test ends.
+func (b *bench) bigFile(dir string) (path string) {
+	b.Helper()
+	path = filepath.Join(dir, "big.bin")
+	b.random(path, 24<<20)
+	b.Cleanup(func() {
+		if err := os.RemoveAll(path); err != nil {
+			b.Error(err)
+		}
+	})
+	return path
 }
