@@ -136,8 +136,8 @@ func TestServer(t *testing.T) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.Shutdown(t.Context()) }()
 	select {
-	case <-stopped:
-		t.Error("Shutdown did not wait for the request under way")
+	case err := <-stopped:
+		t.Fatalf("Shutdown did not wait for the request under way: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(finish)
