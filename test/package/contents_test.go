@@ -181,8 +181,10 @@ func TestDependencies(t *testing.T) {
 	deb := output(t, "dpkg-deb", "-f", built(t, "deb", dist), "Depends")
 	rpm := output(t, "rpm", "-qp", "--requires", built(t, "rpm", dist))
 	for _, tt := range []struct{ in, want string }{
-		{deb, "rsync (>= 3.1.3)"}, {deb, "glusterfs-client"},
-		{rpm, "rsync >= 3.1.3"}, {rpm, "glusterfs-fuse"},
+		{deb, "rsync (>= 3.1.3)"},
+		{deb, "glusterfs-client"},
+		{rpm, "rsync >= 3.1.3"},
+		{rpm, "glusterfs-fuse"},
 	} {
 		if !strings.Contains(tt.in, tt.want) {
 			t.Errorf("%q is not in %q", tt.want, tt.in)

@@ -55,7 +55,7 @@ func TestServiceLife(t *testing.T) {
 	s.configure("[log]\nlevel = \"debug\"\n")
 	s.sh("systemctl reload glusterbackupd")
 	s.await(time.Minute, "running", "systemctl show -p SubState --value glusterbackupd")
-	s.configure("[log]\nlevle = \"debug\"\n")
+	s.configure("[log]\nloudness = \"debug\"\n")
 	s.sh("if systemctl reload glusterbackupd 2>/dev/null; then echo 'a faulty file was taken' >&2; exit 1; fi")
 	// Who does not use systemctl gets the same.
 	s.sh("systemctl kill --signal HUP --kill-who main glusterbackupd; sleep 3")
@@ -63,7 +63,7 @@ func TestServiceLife(t *testing.T) {
 	if status := s.show("StatusText"); !strings.Contains(status, "config") {
 		t.Errorf("after a reload of a faulty file the status is %q", status)
 	}
-	s.sh("journalctl -u glusterbackupd --no-pager | grep -q levle")
+	s.sh("journalctl -u glusterbackupd --no-pager | grep -q loudness")
 	s.assertShow("MainPID", pid)
 	s.assertShow("NRestarts", "0")
 
