@@ -11,10 +11,11 @@
 // in place onto an image that is already there.
 //
 // The package does not mount, snapshot or choose what to copy, keeps no state
-// between two calls but in files that its caller names, and does not make the destination durable except for
-// images: whoever publishes a tree syncs it first. It writes no manifest. It
-// hashes what passes through its hands, images and, if asked, files, so that
-// whoever reads the copy back has something to compare with.
+// between two calls but in files that its caller names, and does not make the
+// destination durable except for images: whoever publishes a tree syncs it
+// first. It writes no manifest. It hashes what passes through its hands,
+// images and, if asked, files, so that whoever reads the copy back has something
+// to compare with.
 //
 // # What counts as unchanged
 //

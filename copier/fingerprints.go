@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -211,7 +210,7 @@ func header(counts []uint32) []byte {
 
 // sumOf digests the file from its beginning.
 func sumOf(f *os.File) ([]byte, error) {
-	var digest hash.Hash = sha256.New()
+	digest := sha256.New()
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ func (j *treeJob) entry(it *item) {
 		j.oneOfMany(it)
 		return
 	}
-	j.settle(it, j.put(it))
+	j.settle(j.put(it))
 	j.leave(it.at)
 }
 
@@ -217,8 +217,7 @@ func (j *treeJob) fromReference(s *sourceItem) (bool, error) {
 		return false, nil
 	}
 	var old unix.Stat_t
-	err := lstat(it.at.ref, it.name, &old)
-	if err != nil || kind(old.Mode) != kind(it.st.Mode) {
+	if lstat(it.at.ref, it.name, &old) != nil || kind(old.Mode) != kind(it.st.Mode) {
 		return false, nil // It is not there, or no help: it is copied.
 	}
 	known := !j.Checksum && j.known(it.path(), &it.st)
@@ -295,23 +294,23 @@ func (j *treeJob) reuse(it *item) bool {
 	if !done || err != nil {
 		return false // The slow way knows what to do or to say.
 	}
-	j.settle(it, j.marked(it, nil))
+	j.settle(j.marked(it, nil))
 	j.leave(it.at)
 	return true
 }
 
-// place calls make with the name that the item gets, or with a temporary one
+// place calls create with the name that the item gets, or with a temporary one
 // that takes its place afterwards: where somebody may look, and where a name may
 // be in use, each name has its old content or the new one.
-func (j *treeJob) place(it *item, make func(name string) error) error {
+func (j *treeJob) place(it *item, create func(name string) error) error {
 	name := it.name
 	if !it.at.fresh {
 		name = temporary(it.name)
 	}
-	err := make(name)
+	err := create(name)
 	if errors.Is(err, fs.ErrExist) && name == it.name { // A name that the source lists twice.
 		name = temporary(it.name)
-		err = make(name)
+		err = create(name)
 	}
 	if err == nil && name != it.name {
 		err = rename(it.at.dst, name, it.name)

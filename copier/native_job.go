@@ -180,8 +180,8 @@ func (j *treeJob) leave(p *place) {
 	}
 }
 
-// settle counts an item that was dealt with, and keeps its error.
-func (j *treeJob) settle(it *item, err error) {
+// settle counts an item that was dealt with, or keeps its error.
+func (j *treeJob) settle(err error) {
 	if err != nil {
 		j.fail(err)
 		return

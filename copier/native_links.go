@@ -56,7 +56,7 @@ func (g *groups) finish(of *group, ino uint64, err error) []*item {
 func (j *treeJob) oneOfMany(it *item) {
 	of := it.of
 	if of.first != it {
-		j.settle(it, j.link(it, of))
+		j.settle(j.link(it, of))
 		j.leave(it.at)
 		return
 	}
@@ -68,9 +68,9 @@ func (j *treeJob) oneOfMany(it *item) {
 		}
 		err = j.inDest("lstat", it.path(), err)
 	}
-	j.settle(it, err)
+	j.settle(err)
 	for _, other := range j.groups.finish(of, st.Ino, err) {
-		j.settle(other, j.link(other, of))
+		j.settle(j.link(other, of))
 		j.leave(other.at)
 	}
 	j.leave(it.at)

@@ -220,7 +220,9 @@ func TestNativeBeyondPathMax(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		unix.Close(dir)
+		if err := unix.Close(dir); err != nil {
+			t.Fatal(err)
+		}
 		dir = next
 	}
 	fd, err := unix.Openat(dir, "bottom", unix.O_CREAT|unix.O_WRONLY, 0o600)

@@ -189,9 +189,10 @@ func (d *Daemon) fill(ctx context.Context, s *catalog.Staging, t Target, f froze
 		publish.ExpectedHashes, err = d.fillImage(ctx, s, t, f, &info)
 	} else {
 		var digests *copier.Digests
-		digests, err = d.fillTree(ctx, s, t, f, &info)
-		defer digests.Close()
-		publish.Copied = digests.Check
+		if digests, err = d.fillTree(ctx, s, t, f, &info); err == nil {
+			defer digests.Close()
+			publish.Copied = digests.Check
+		}
 	}
 	if err != nil {
 		return catalog.Backup{}, err

@@ -133,8 +133,7 @@ func firstCopyTools() []tool {
 		}},
 		{"restic backup", func(ctx context.Context, to string) error {
 			return run(ctx, "env", "RESTIC_PASSWORD=bench", "restic", "-r", to, "init", "--no-cache")
-		},
-			func(from, to string) []string { return []string{"restic", "-r", to, "--no-cache", "backup", from} }},
+		}, func(from, to string) []string { return []string{"restic", "-r", to, "--no-cache", "backup", from} }},
 		{"borg create", func(ctx context.Context, to string) error {
 			return run(ctx, "env", "BORG_BASE_DIR="+filepath.Dir(to), "borg", "init", "-e", "none", to)
 		}, func(from, to string) []string { return []string{"borg", "create", to + "::one", from} }},
