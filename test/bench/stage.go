@@ -69,7 +69,7 @@ func newStage(ctx context.Context, dir string) (*stage, error) {
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return nil, fmt.Errorf("mount /proc: %w", err)
 	}
-	for _, path := range []string{"/var/lib/glusterd", "/var/log/glusterfs", "/run/gluster"} {
+	for _, path := range []string{"/var/lib/glusterd", "/var/log/glusterfs", "/run"} {
 		own := filepath.Join(dir, "state", path)
 		if err := errors.Join(os.MkdirAll(own, 0o755), os.MkdirAll(path, 0o755)); err != nil {
 			return nil, err
