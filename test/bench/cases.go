@@ -209,6 +209,7 @@ func (r *runs) images(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.table.note("glusterbackupd hashes each image whole and waits until it is on the disk; the other tools do neither, and dd writes nothing.")
 	r.table.note("Of the changed image, %.1f MiB were changed and glusterbackupd wrote %.1f MiB.",
 		float64(r.image/block/100*block)/(1<<20), float64(n)/(1<<20))
 	return nil
