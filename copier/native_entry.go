@@ -216,13 +216,13 @@ func (j *treeJob) fromReference(s *sourceItem) (bool, error) {
 	if it.at.ref == noFD {
 		return false, nil
 	}
-	var old unix.Stat_t
-	if lstat(it.at.ref, it.name, &old) != nil || kind(old.Mode) != kind(it.st.Mode) {
-		return false, nil // It is not there, or no help: it is copied.
+	old := inReferenceTree(it)
+	if old == nil || kind(old.Mode) != kind(it.st.Mode) {
+		return false, nil
 	}
 	known := !j.Checksum && j.known(it.path(), &it.st)
 	if !known {
-		if same, err := j.sameAsReference(s, &old); !same || err != nil {
+		if same, err := j.sameAsReference(s, old); !same || err != nil {
 			if err == nil && j.Checksum && j.old.has(fingerprintOf(it.path(), &it.st)) {
 				j.missed(it.path())
 			}
@@ -233,7 +233,17 @@ func (j *treeJob) fromReference(s *sourceItem) (bool, error) {
 	if (!known || it.st.Nlink > 1) && !j.reused.take(old.Ino) {
 		return false, nil
 	}
-	return j.linkReference(it, &old)
+	return j.linkReference(it, old)
+}
+
+// inReferenceTree returns what the reference has under the name of it. One that
+// cannot be asked has nothing to offer, and the item is copied.
+func inReferenceTree(it *item) *unix.Stat_t {
+	var st unix.Stat_t
+	if lstat(it.at.ref, it.name, &st) != nil {
+		return nil
+	}
+	return &st
 }
 
 // sameAsReference compares everything. Where the last copy said what it saw, a
@@ -286,11 +296,14 @@ func (j *treeJob) reuse(it *item) bool {
 	if j.old == nil || j.Checksum || j.DryRun || it.at.ref == noFD || !it.at.fresh || it.st.Nlink != 1 {
 		return false
 	}
-	var old unix.Stat_t
-	if !j.known(it.path(), &it.st) || lstat(it.at.ref, it.name, &old) != nil {
+	if !j.known(it.path(), &it.st) {
 		return false
 	}
-	done, err := j.linkReference(it, &old)
+	old := inReferenceTree(it)
+	if old == nil {
+		return false
+	}
+	done, err := j.linkReference(it, old)
 	if !done || err != nil {
 		return false // The slow way knows what to do or to say.
 	}

@@ -184,6 +184,26 @@ func TestNativeDamagedReference(t *testing.T) {
 	sameTree(t, src, two)
 }
 
+// TestNativeFullCompareNamesWhatWasMissed has a reference whose file no longer
+// holds what the fingerprints say of the source.
+func TestNativeFullCompareNamesWhatWasMissed(t *testing.T) {
+	src, one, two, known := folderWith(t, "f", 3), t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "known")
+	nativeCopy(t, copier.Tree{Source: src, Dest: one, Fingerprints: known, Frozen: later()})
+	old := filepath.Join(one, "f")
+	fi, err := os.Stat(old)
+	if err == nil {
+		err = errors.Join(os.WriteFile(old, []byte("old"), 0o600), os.Chtimes(old, fi.ModTime(), fi.ModTime()))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := nativeCopy(t, copier.Tree{Source: src, Dest: two, Reference: one, ReferenceFingerprints: known, Checksum: true})
+	sameTree(t, src, two)
+	if len(res.Missed) != 1 || res.Missed[0] != "f" {
+		t.Errorf("missed %q, want the file", res.Missed)
+	}
+}
+
 // TestNativeSeparatesWhatTheReferenceJoined has two names of one inode in the
 // reference and two files with the same content and attributes in the source.
 func TestNativeSeparatesWhatTheReferenceJoined(t *testing.T) {
