@@ -274,7 +274,7 @@ func (l *Listing) addOrphans(ctx context.Context, store *os.File, journals []nam
 }
 
 func (l *Listing) newOrphan(name string, st *unix.Stat_t) Orphan {
-	o := Orphan{Path: path.Join(StoreDir, name), Size: st.Size, Links: st.Nlink}
+	o := Orphan{Path: path.Join(StoreDir, name), Size: st.Size, Links: linksOf(st)}
 	for _, img := range l.Images {
 		if img.Inode == st.Ino {
 			o.SharedWith = img.Name

@@ -193,7 +193,7 @@ func newImage(store *os.File, name string, j Journal) (Image, error) {
 	}
 	img := Image{
 		Name: name, GBID: j.GBID, Volume: j.Volume, Size: j.Size, JournalState: state, Torn: j.Torn,
-		Path: path.Join(StoreDir, j.GBID), Inode: st.Ino, Links: st.Nlink, Hosts: j.ExportingHosts(),
+		Path: path.Join(StoreDir, j.GBID), Inode: st.Ino, Links: linksOf(&st), Hosts: j.ExportingHosts(),
 	}
 	return img, img.check(&st)
 }
@@ -235,4 +235,9 @@ func statAt(dir *os.File, name string, st *unix.Stat_t) error {
 			return err
 		}
 	}
+}
+
+// linksOf returns the number of names of a file.
+func linksOf(st *unix.Stat_t) uint64 {
+	return uint64(st.Nlink) //nolint:unconvert // It has 32 bits on arm64.
 }
