@@ -44,10 +44,16 @@ func TestPhasesAreMeasured(t *testing.T) {
 		key := catalog.Key{Namespace: "shop", Claim: "db"}
 		s.observe(daemon.Event{Volume: "other", Phase: daemon.PhaseCopy})
 		for n, e := range []daemon.Event{
-			{Phase: daemon.PhasePreflight}, {Phase: daemon.PhaseSnapshot}, {Phase: daemon.PhaseMount},
-			{Phase: daemon.PhaseCopy, Claim: key}, {Phase: daemon.PhaseCopy, Claim: key, Progress: copier.Progress{Bytes: 1}},
-			{Phase: daemon.PhasePublish, Claim: key}, {Phase: daemon.PhaseCopy, Claim: key}, {Phase: daemon.PhasePublish, Claim: key},
-			{Phase: daemon.PhaseRelease}, {Phase: daemon.PhaseEnd},
+			{Phase: daemon.PhasePreflight},
+			{Phase: daemon.PhaseSnapshot},
+			{Phase: daemon.PhaseMount},
+			{Phase: daemon.PhaseCopy, Claim: key},
+			{Phase: daemon.PhaseCopy, Claim: key, Progress: copier.Progress{Bytes: 1}},
+			{Phase: daemon.PhasePublish, Claim: key},
+			{Phase: daemon.PhaseCopy, Claim: key},
+			{Phase: daemon.PhasePublish, Claim: key},
+			{Phase: daemon.PhaseRelease},
+			{Phase: daemon.PhaseEnd},
 		} {
 			e.Volume = "vol"
 			s.observe(e)
