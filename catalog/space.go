@@ -51,9 +51,9 @@ func statfs(path string) (Space, error) {
 	if err := unix.Statfs(path, &st); err != nil {
 		return Space{}, &os.PathError{Op: "statfs", Path: path, Err: err}
 	}
-	unit := st.Frsize
+	unit := int64(st.Frsize) //nolint:unconvert // It has 32 bits on s390x.
 	if unit == 0 {
-		unit = st.Bsize
+		unit = int64(st.Bsize) //nolint:unconvert // The same.
 	}
 	return Space{
 		Total: product(st.Blocks, unit), Free: product(st.Bavail, unit),
