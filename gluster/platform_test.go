@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -67,15 +66,7 @@ type platform struct {
 }
 
 func TestPlatform(t *testing.T) {
-	if address := os.Getenv(inGuest); address != "" {
-		onNode(t, address)
-		return
-	}
 	p := newPlatform(t)
-	t.Run("over ssh", p.testSSH)
-	t.Run("in a container", p.testContainer)
-	t.Run("in a pod", p.testPod)
-	t.Run("on the node itself", p.testNode)
 	t.Run("snapshot life", p.testLife)
 	t.Run("refusals", p.testRefusals)
 	t.Run("no answer in time", p.testTimeout)

@@ -1,4 +1,4 @@
-//go:build platform
+//go:build platform && soak
 
 package gluster_test
 
@@ -20,6 +20,20 @@ import (
 	"github.com/glusterbackupd/glusterbackupd/runner"
 	"github.com/glusterbackupd/glusterbackupd/test/lab/kubelet"
 )
+
+// TestTransports holds every transport that runs the gluster command to the same
+// suite. It is part of make soak.
+func TestTransports(t *testing.T) {
+	if address := os.Getenv(inGuest); address != "" {
+		onNode(t, address)
+		return
+	}
+	p := newPlatform(t)
+	t.Run("over ssh", p.testSSH)
+	t.Run("in a container", p.testContainer)
+	t.Run("in a pod", p.testPod)
+	t.Run("on the node itself", p.testNode)
+}
 
 // conform runs the whole suite over one way to run commands on the node.
 func conform(t *testing.T, address string, connect func(host string) gluster.Commander, command ...string) {
@@ -164,7 +178,7 @@ func (p *platform) exec(ctx context.Context, args []string, stdout, stderr io.Wr
 // is the node's address.
 const inGuest = "GBTEST_NODE"
 
-// testNode runs this program on the Gluster node, where TestPlatform asks
+// testNode runs this program on the Gluster node, where TestTransports asks
 // gluster without ssh.
 func (p *platform) testNode(t *testing.T) {
 	self, err := os.Executable()
@@ -182,8 +196,8 @@ func (p *platform) testNode(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	out, err := p.lab.Script(ctx, "cd /var/tmp && "+inGuest+`="$1" ./gbtest.test -test.v -test.run '^TestPlatform$' 2>&1`, p.lab.Address)
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestPlatform") {
+	out, err := p.lab.Script(ctx, "cd /var/tmp && "+inGuest+`="$1" ./gbtest.test -test.v -test.run '^TestTransports$' 2>&1`, p.lab.Address)
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestTransports") {
 		t.Errorf("on the node:\n%s", out)
 	}
 }

@@ -145,7 +145,7 @@ func TestDaemon(t *testing.T) {
 	b.kubectl("-n", "shop", "annotate", "--overwrite", "pvc", "legacy", "backup.gluster.org/exclude=true")
 	t.Cleanup(func() { b.kubectl("-n", "shop", "annotate", "pvc", "legacy", "backup.gluster.org/exclude-") })
 	d := b.daemon(19281, daemonConfig(19281, never+"first_backup = \"1s\"\n", onlyShop, ""))
-	took := b.within(5*time.Minute, "a first backup of each claim", func() bool {
+	took := b.within(8*time.Minute, "a first backup of each claim", func() bool {
 		return b.countOf(claims[0]) == 1 && b.countOf(claims[2]) == 1 && b.countOf(claims[3]) == 1
 	})
 	t.Logf("figures: first backups of three claims on two volumes: %s", took.Round(100*time.Millisecond))
@@ -168,12 +168,16 @@ func (r *running) looksWell() {
 	if code, body := r.get("/healthz"); code != http.StatusOK {
 		r.Errorf("/healthz: %d %s", code, body)
 	}
+	// A run has ended when it has given back its mount and snapshot.
+	r.within(3*time.Minute, "the end of the first runs", func() bool {
+		_, body := r.get("/metrics")
+		return strings.Contains(body, `glusterbackupd_runs_total{result="done"} 3`)
+	})
 	_, body := r.get("/metrics")
 	for _, line := range []string{
 		`glusterbackupd_claim_state{claim="legacy",namespace="shop",state="excluded"} 1`,
 		`glusterbackupd_claim_state{claim="db",namespace="shop",state="covered"} 1`,
 		`glusterbackupd_claim_last_success_timestamp_seconds{claim="db",namespace="shop"}`,
-		`glusterbackupd_runs_total{result="done"} 3`,
 	} {
 		if !strings.Contains(body, line) {
 			r.Errorf("/metrics has no %s:\n%s", line, body)
@@ -195,10 +199,10 @@ func (r *running) looksWell() {
 // schedule.
 func (r *running) reloads(claims string) {
 	r.Helper()
-	r.configure(func(s string) string { return s + "[backup]\nparalel = 3\n" })
+	r.configure(func(s string) string { return s + "[backup]\nretriess = 3\n" })
 	_ = r.cmd.Process.Signal(syscall.SIGHUP) // The log is looked at.
 	r.within(20*time.Second, "the refusal of the faulty configuration", func() bool {
-		return strings.Contains(r.logged(), "the old one stays") && strings.Contains(r.logged(), `did you mean \"parallel\"?`)
+		return strings.Contains(r.logged(), "the old one stays") && strings.Contains(r.logged(), `did you mean \"retries\"?`)
 	})
 	before := r.countOf("shop/uploads")
 	expression, at := soon(20 * time.Second)
