@@ -104,6 +104,22 @@ func TestChoice(t *testing.T) {
 	}
 }
 
+// TestChoiceOfModule checks that a module's own word is read where its sources
+// are silent, and only where it is said to be enough.
+func TestChoiceOfModule(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "README"), []byte("Take it under the GPL, version 2.\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for offer, fails := range map[string]bool{"under the GPL": false, "under the two clauses": true} {
+		m := &module{path: "example.com/m", dir: dir, files: []file{{"COPYING", gpl}}}
+		err := m.choose(choice{licence: "GPL-2.0-or-later", file: "COPYING", readme: "README", offer: offer})
+		if (err != nil) != fails {
+			t.Errorf("%q: error %v, want one: %v", offer, err, fails)
+		}
+	}
+}
+
 func TestSameTextOnce(t *testing.T) {
 	var out bytes.Buffer
 	modules := []*module{
