@@ -47,6 +47,10 @@ type ServiceOptions struct {
 	// Notice is told what happens, from one goroutine at a time; it must not
 	// block. Optional.
 	Notice func(Notice)
+	// HeldPause is after what time a volume that another process has is tried
+	// again; 0 means half a minute. With Leases it decides how soon a dead
+	// daemon's work goes on.
+	HeldPause time.Duration
 	// Alive is called at each turn of the loop, at least once a minute as long
 	// as the service is healthy. Optional.
 	Alive func()
@@ -154,6 +158,9 @@ func NewService(o ServiceOptions) (*Service, error) {
 	}
 	if o.Alive == nil {
 		o.Alive = func() {}
+	}
+	if o.HeldPause <= 0 {
+		o.HeldPause = heldPause
 	}
 	if o.Now == nil {
 		o.Now = time.Now

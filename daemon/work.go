@@ -137,7 +137,7 @@ func (s *Service) finish(o outcome) {
 	now := s.o.Now()
 	delete(s.running, o.run.volume)
 	if o.held != nil {
-		s.held[o.run.volume] = now.Add(heldPause)
+		s.held[o.run.volume] = now.Add(s.o.HeldPause)
 	}
 	results := map[catalog.Key]Result{}
 	for _, r := range o.results {

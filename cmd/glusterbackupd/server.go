@@ -116,6 +116,7 @@ func (s *server) assemble(inventory daemon.Inventory) (err error) {
 		host, _ := os.Hostname() // Events are of use without it.
 		s.tell.events = a.kube.Events(kube.EventOptions{Host: host})
 		o.Changed = s.cache.Changed()
+		o.HeldPause = time.Duration(a.cfg.Kubernetes.Lease) / heldLooks
 		if o.Leases, err = a.leases(host); err != nil {
 			return err
 		}
@@ -131,6 +132,9 @@ func (s *server) assemble(inventory daemon.Inventory) (err error) {
 	}
 	return s.newHTTP()
 }
+
+// heldLooks is how often another daemon's lease is looked at in its time.
+const heldLooks = 5
 
 // leases returns how daemons on several masters share the work. The identity
 // must differ between two daemons of one host too, so it holds the process's

@@ -72,6 +72,7 @@ func (t *teller) tell(n daemon.Notice) {
 	switch n.Kind {
 	case daemon.NoticeRound:
 		t.summarise(n.Round)
+		t.kick() // What the runs took off the list is to be deleted.
 	case daemon.NoticeGone:
 		t.kick()
 	case daemon.NoticeCoverage:

@@ -292,6 +292,10 @@ func TestDaemonTakesOver(t *testing.T) {
 	b.within(2*time.Minute, "the other daemon's copy", func() bool { return strings.Contains(heir.logged(), `msg="snapshot taken"`) })
 	t.Logf("figures: the other daemon began %s after the kill, with a lease of 15 s", time.Since(killed).Round(100*time.Millisecond))
 	b.within(3*time.Minute, "the backup", func() bool { return b.countOf("shop/uploads") == 1 })
+	b.within(2*time.Minute, "the end of the trash", func() bool {
+		left, err := filepath.Glob(filepath.Join(b.disk, "shop", "uploads", ".trash-*"))
+		return err == nil && len(left) == 0
+	})
 	if code := heir.stop(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
