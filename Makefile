@@ -71,14 +71,14 @@ platform: bin/glusterbackupd lab-up
 	  ./gluster/... ./blockstore/... ./catalog/... ./copier/... ./test/platform/...)
 
 # What takes too long for every change: the suite of gluster over every
-# transport, the installed package under the guest's systemd, three daemons for
-# ten slots, an API server that is away, and SOAK_RUNS (200) backups of which
-# every third is killed.
+# transport, Gluster hosts that die, restores that are ended by signals, the
+# installed package under the guest's systemd, three daemons for ten slots, an API
+# server that is away, and SOAK_RUNS (200) backups of which every third is killed.
 soak: bin/glusterbackupd package lab-up
 	@$(call timed,$(ENTER) go test -count=1 -p 1 -v -timeout 6h -tags 'platform soak' \
 	  -run '$(SOAK)' ./gluster/... ./test/package/... ./test/platform/... | grep -vE '^=== ')
 
-SOAK := ^(TestTransports|TestRealServer|TestConfine.*|TestService.*|TestDaemonsShareTheWork|TestDaemonsWithoutAPIServer|TestSoak)$$
+SOAK := ^(TestHost.*|TestInterruptedRestore.*|TestTransports|TestRealServer|TestConfine.*|TestService.*|TestDaemonsShareTheWork|TestDaemonsWithoutAPIServer|TestSoak)$$
 
 lint: $(GOLANGCI)
 	@$(call timed,$(GOLANGCI) run ./...)

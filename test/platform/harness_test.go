@@ -422,3 +422,16 @@ func (b *bench) deleteSnapshots() {
 		cancel()
 	}
 }
+
+// random writes a file with random content.
+func (b *bench) random(path string, size int) {
+	b.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		b.Fatal(err)
+	}
+	write(b, path, 0, size, 3)
+}
