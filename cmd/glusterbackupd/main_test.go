@@ -53,6 +53,8 @@ path = %q
 transport = "local"
 hosts = ["localhost"]
 mount_dir = %q
+[gluster.local]
+command = ["/nonexistent/gluster"]
 [[volumes]]
 claim = "files/docs"
 volume = "docs"
