@@ -163,7 +163,8 @@ func NewService(o ServiceOptions) (*Service, error) {
 		o.HeldPause = heldPause
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		// Without the monotonic reading, in which a clock that was set back goes on.
+		o.Now = func() time.Time { return time.Now().Round(0) }
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
