@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -220,8 +221,13 @@ func (s *standing) add(c ClaimStatus) {
 	if len(c.Hosts) > 0 && len(s.hosts) == 0 {
 		s.hosts = c.Hosts
 	}
-	if c.Volume != "" && c.Coverage != Deleting {
-		s.used[c.Volume] = true
+	if c.Coverage == Deleting {
+		return
+	}
+	// Where nobody can say now, as while Heketi is away, it is where its newest
+	// backup was made.
+	if volume := cmp.Or(c.Volume, c.Last.Volume); volume != "" {
+		s.used[volume] = true
 	}
 }
 

@@ -29,6 +29,8 @@ func TestJanitorReleasesDeletedClaims(t *testing.T) {
 		}}
 	}
 	other := claim("other", Covered, "vol_other", "host")
+	lost := claim("b", NotCovered, "")
+	lost.Last.Volume = "vol"
 	tests := map[string]struct {
 		claims  []ClaimStatus
 		running bool // A run works on the volume.
@@ -45,6 +47,7 @@ func TestJanitorReleasesDeletedClaims(t *testing.T) {
 		"covered":                       {claims: []ClaimStatus{claim("a", Covered, "vol", "host")}, left: 3, pause: janitorPause},
 		"excluded, hosts are not known": {claims: []ClaimStatus{claim("a", Excluded, "vol"), other}, left: 3, pause: janitorPause},
 		"another image stays on it":     {claims: []ClaimStatus{claim("a", Deleting, "vol", "host"), claim("b", Covered, "vol", "host")}, left: 3, pause: janitorPause},
+		"another image was on it last":  {claims: []ClaimStatus{claim("a", Deleting, "vol", "host"), lost}, left: 3, pause: janitorPause},
 		"both images are deleted":       {claims: []ClaimStatus{claim("a", Deleting, "vol", "host"), claim("b", Deleting, "vol", "host")}, left: 1, pause: janitorPause},
 		"a run works on it":             {claims: []ClaimStatus{claim("a", Deleting, "vol", "host")}, running: true, left: 3, pause: janitorSoon},
 		"another process works on it":   {claims: []ClaimStatus{claim("a", Deleting, "vol", "host")}, locked: true, left: 3, pause: janitorSoon},
