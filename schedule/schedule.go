@@ -125,7 +125,7 @@ func (s Schedule) Last(now time.Time) time.Time {
 		if w, ok := s.fields.last(later(p.from, p.wall(limit)), to); ok {
 			return p.instant(w)
 		}
-		if !p.start.After(limit) {
+		if p.start.IsZero() || !p.start.After(limit) {
 			return time.Time{}
 		}
 		p = s.stretch(p.start.Add(-1))
@@ -144,5 +144,8 @@ func (s Schedule) Interval(now time.Time) time.Duration {
 // on the Monday of a schedule that rests at weekends.
 func (s Schedule) Rhythm(now time.Time) time.Duration {
 	last := s.Last(now)
+	if last.IsZero() {
+		return 0
+	}
 	return max(s.Interval(now), last.Sub(s.Last(last.Add(-1))))
 }

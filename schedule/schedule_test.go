@@ -242,6 +242,9 @@ func TestZeroScheduleHasNoSlots(t *testing.T) {
 	if next, last := s.Next(now), s.Last(now); !next.IsZero() || !last.IsZero() || s.Interval(now) != 0 || s.Rhythm(now) != 0 || s.String() != "" || s.Zone() != nil {
 		t.Errorf("next %v, last %v", next, last)
 	}
+	if last := s.Last(time.Time{}); !last.IsZero() {
+		t.Errorf("before all times: %v", last)
+	}
 	if _, due := s.Due(schedule.Record{Started: now.AddDate(-1, 0, 0)}, time.Time{}, now); due {
 		t.Error("a slot that does not exist is due")
 	}
