@@ -54,6 +54,7 @@ type Info struct {
 // ClaimInfo identifies the claim beyond its name.
 type ClaimInfo struct {
 	UID              string `json:"uid"`
+	NamespaceUID     string `json:"namespace_uid,omitempty"` // Who may see the backup: a later namespace of the same name is somebody else's.
 	PersistentVolume string `json:"persistent_volume"`
 	StorageClass     string `json:"storage_class,omitempty"`
 	Size             int64  `json:"size,omitempty"` // The capacity in bytes.

@@ -14,6 +14,7 @@ import (
 	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/copier"
 	"github.com/glusterbackupd/glusterbackupd/gluster"
+	"github.com/glusterbackupd/glusterbackupd/kube"
 )
 
 // Result is what became of one claim in a backup.
@@ -180,6 +181,7 @@ func (d *Daemon) fill(ctx context.Context, s *catalog.Staging, t Target, f froze
 		SnapshotUUID: f.snapshot.UUID,
 		SnapshotTime: f.snapshot.Created,
 		Started:      f.started,
+		Claim:        claimInfo(t.Claim),
 	}
 	info.Host, _ = os.Hostname() // Only a hint for the reader of backup.json.
 	d.phase(PhaseCopy, t.Key, t.Volume)
@@ -200,6 +202,16 @@ func (d *Daemon) fill(ctx context.Context, s *catalog.Staging, t Target, f froze
 	d.phase(PhasePublish, t.Key, t.Volume)
 	info.Finished = time.Now()
 	return s.Publish(ctx, info, publish)
+}
+
+// claimInfo returns what a backup keeps of its claim; nil without Kubernetes.
+func claimInfo(c kube.Claim) *catalog.ClaimInfo {
+	if c.UID == "" {
+		return nil
+	}
+	return &catalog.ClaimInfo{
+		UID: c.UID, NamespaceUID: c.NamespaceUID, PersistentVolume: c.PV, StorageClass: c.StorageClass, Size: c.Size,
+	}
 }
 
 func (d *Daemon) fillTree(ctx context.Context, s *catalog.Staging, t Target, f frozen, info *catalog.Info) (*copier.Digests, error) {

@@ -110,7 +110,7 @@ func (c *Cluster) resolve(ctx context.Context, claim kube.Claim) (Target, error)
 	if err != nil {
 		return t, fmt.Errorf("claim %s/%s: %w", claim.Namespace, claim.Name, err)
 	}
-	t.Key = catalog.Key{Namespace: claim.Namespace, Claim: claim.Name}
+	t.Key, t.Claim = catalog.Key{Namespace: claim.Namespace, Claim: claim.Name}, claim
 	t.Objects, err = c.claims.Objects(ctx, claim)
 	return t, err
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/glusterbackupd/glusterbackupd/catalog"
+	"github.com/glusterbackupd/glusterbackupd/kube"
 )
 
 // ErrUnknownClaim means that no claim, image or configured volume has the name.
@@ -31,6 +32,9 @@ type Target struct {
 	Exporters []string
 	// Unwatched is true where nobody can say which pods use the claim.
 	Unwatched bool
+	// Claim is what Kubernetes says; its zero value without Kubernetes, and for
+	// an image whose claim is gone.
+	Claim kube.Claim
 	// Objects are the claim's Kubernetes objects as served, by file name.
 	Objects map[string][]byte
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -34,6 +35,8 @@ const (
 // them, so that they are safe for paths and commands.
 type Claim struct {
 	Namespace, Name, UID string
+	// NamespaceUID tells the namespace from an earlier one of the same name.
+	NamespaceUID string
 	// Phase as Kubernetes reports it: Pending, Bound or Lost.
 	Phase string
 	// Created is when the claim was made, by the API server's clock, in UTC to
@@ -99,14 +102,14 @@ func (c *Client) Claims(ctx context.Context, namespace string) ([]Claim, error) 
 	if err != nil {
 		return nil, err
 	}
-	annotations, err := c.namespaceAnnotations(ctx, namespace)
+	namespaces, err := c.namespaces(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
 	result := make([]Claim, 0, len(claims))
 	for i := range claims {
 		claim := classify(&claims[i], volumes[claims[i].Spec.VolumeName])
-		claim.NamespaceAnnotations = annotations[claim.Namespace]
+		namespaces[claim.Namespace].describe(&claim)
 		result = append(result, claim)
 	}
 	order(result)
@@ -120,28 +123,42 @@ func order(claims []Claim) {
 	})
 }
 
-// namespaceAnnotations returns our annotations of one namespace, or of all
-// with "", by the namespace's name. One that does not exist has none.
-func (c *Client) namespaceAnnotations(ctx context.Context, namespace string) (map[string]map[string]string, error) {
+// namespaceFacts are what a claim is told of its namespace.
+type namespaceFacts struct {
+	uid         string
+	annotations map[string]string
+}
+
+func factsOf(namespace metav1.Object) namespaceFacts {
+	return namespaceFacts{uid: string(namespace.GetUID()), annotations: ours(namespace.GetAnnotations())}
+}
+
+func (f namespaceFacts) describe(c *Claim) {
+	c.NamespaceUID, c.NamespaceAnnotations = f.uid, f.annotations
+}
+
+// namespaces returns the facts of one namespace, or of all with "", by the
+// namespace's name. One that does not exist has none.
+func (c *Client) namespaces(ctx context.Context, namespace string) (map[string]namespaceFacts, error) {
 	r := request{op: "list", resource: namespaceResource}
-	annotations := make(map[string]map[string]string)
+	facts := make(map[string]namespaceFacts)
 	if namespace == "" {
 		err := c.list(ctx, r, func(u *unstructured.Unstructured) error {
-			annotations[u.GetName()] = ours(u.GetAnnotations())
+			facts[u.GetName()] = factsOf(u)
 			return nil
 		})
-		return annotations, err
+		return facts, err
 	}
 	r.op, r.name = "read", namespace
 	object, err := c.get(ctx, r)
 	if errors.Is(err, errMissing) {
-		return annotations, nil
+		return facts, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	annotations[namespace] = ours(object.GetAnnotations())
-	return annotations, nil
+	facts[namespace] = factsOf(object)
+	return facts, nil
 }
 
 // volumes returns all PersistentVolumes by name.
@@ -174,12 +191,12 @@ func (c *Client) Claim(ctx context.Context, namespace, name string) (Claim, erro
 	if err != nil {
 		return Claim{}, err
 	}
-	annotations, err := c.namespaceAnnotations(ctx, namespace)
+	namespaces, err := c.namespaces(ctx, namespace)
 	if err != nil {
 		return Claim{}, err
 	}
 	claim := classify(&pvc, pv)
-	claim.NamespaceAnnotations = annotations[namespace]
+	namespaces[namespace].describe(&claim)
 	return claim, nil
 }
 

@@ -35,7 +35,7 @@ var (
 )
 
 // classify decides what is behind a claim. pv is the volume that the claim
-// names, nil when it does not exist. NamespaceAnnotations are the caller's.
+// names, nil when it does not exist. What is known of the namespace is the caller's.
 func classify(pvc *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) Claim {
 	c := Claim{
 		Namespace:    pvc.Namespace,

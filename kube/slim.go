@@ -71,7 +71,7 @@ func slimVolume(u *unstructured.Unstructured) (runtime.Object, error) {
 	return pv, nil
 }
 
-// slimNamespace keeps our annotations.
+// slimNamespace keeps our annotations and the UID.
 func slimNamespace(u *unstructured.Unstructured) (runtime.Object, error) {
 	var full corev1.Namespace
 	if err := typed(u, &full); err != nil {

@@ -231,7 +231,7 @@ func (w *Cache) refresh(key string) {
 	}
 	claim := classify(pvc, pv)
 	if namespace != nil {
-		claim.NamespaceAnnotations = ours(namespace.Annotations)
+		factsOf(namespace).describe(&claim)
 	}
 	w.known[key] = claim
 	w.notify(!listed || !reflect.DeepEqual(old, claim))
