@@ -81,7 +81,7 @@ type openRound struct {
 // begin notes that a claim is tried for a slot. If an earlier slot still waits
 // for it, since it is tried again all the time, that one has failed by err.
 func (r rounds) begin(t task, err error, now time.Time) {
-	if t.first {
+	if t.slotless() {
 		return
 	}
 	for slot, o := range r {
@@ -101,7 +101,7 @@ func (r rounds) begin(t task, err error, now time.Time) {
 // end notes the result of a claim: nil for a backup.
 func (r rounds) end(t task, err error) {
 	o := r[t.slot.Unix()]
-	if o == nil || t.first || !o.open[t.Key] {
+	if o == nil || t.slotless() || !o.open[t.Key] {
 		return
 	}
 	delete(o.open, t.Key)
@@ -135,7 +135,7 @@ func (s *Service) closeRounds(now time.Time) {
 func (s *Service) waiting(slot, now time.Time) bool {
 	for _, c := range s.claims {
 		d, ok := s.dueOf(c, now)
-		if ok && !d.first && d.slot.Equal(slot) {
+		if ok && !d.slotless() && d.slot.Equal(slot) {
 			return true
 		}
 	}

@@ -26,6 +26,8 @@ type claimState struct {
 	// when the next one begins.
 	attempts int
 	retryAt  time.Time
+	// demanded is when somebody asked for a backup at once.
+	demanded time.Time
 	// err is why the newest attempt failed; nil after a success.
 	err error
 }
@@ -45,7 +47,12 @@ type task struct {
 	// first says that the claim has no backup and does not wait for a slot:
 	// slot is when it was met.
 	first bool
+	// demanded says that somebody asked for it: slot is when.
+	demanded bool
 }
+
+// slotless says whether the task belongs to no slot of a schedule.
+func (t task) slotless() bool { return t.first || t.demanded }
 
 // due is a claim whose next backup may begin at a time.
 type due struct {
@@ -81,6 +88,10 @@ func (s *Service) dueOf(c *claimState, now time.Time) (due, bool) {
 		return due{}, false
 	}
 	d, ready := due{task: task{Candidate: c.Candidate}, state: c}, false
+	if c.wanted() {
+		d.slot, d.demanded, d.at = c.demanded, true, latest(c.demanded, c.retryAt)
+		return d, true
+	}
 	place := schedule.Offset(c.Volume, s.set.Spread)
 	if c.last.ID == "" {
 		f := schedule.First{Name: c.Volume, Seen: c.seen, Within: s.set.FirstBackup}
@@ -104,6 +115,12 @@ func (s *Service) dueOf(c *claimState, now time.Time) (due, bool) {
 		d.at = latest(d.at, c.retryAt)
 	}
 	return d, !d.slot.IsZero()
+}
+
+// wanted says whether somebody has asked for a backup that was not made, or tried
+// to the end, since.
+func (c *claimState) wanted() bool {
+	return c.last.Started.Before(c.demanded) && c.handled.Before(c.demanded)
 }
 
 // upcoming returns the slot after now of a claim that is not due, or the moment

@@ -113,6 +113,7 @@ type Service struct {
 	inventory chan inventoried
 	reload    chan Settings
 	slots     chan slotPassed
+	demands   chan demand
 
 	// The state below belongs to the goroutine of Run; mu guards it against
 	// Status.
@@ -171,7 +172,7 @@ func NewService(o ServiceOptions) (*Service, error) {
 	}
 	return &Service{
 		o: o, log: o.Logger, set: o.Settings.normal(),
-		done: make(chan outcome), inventory: make(chan inventoried), reload: make(chan Settings), slots: make(chan slotPassed),
+		done: make(chan outcome), inventory: make(chan inventoried), reload: make(chan Settings), slots: make(chan slotPassed), demands: make(chan demand),
 		claims: map[catalog.Key]*claimState{}, running: map[string]*runState{}, held: map[string]time.Time{},
 		rounds: rounds{},
 	}, nil
@@ -244,6 +245,8 @@ func (s *Service) wait(ctx context.Context, nap time.Duration) {
 			s.stopping = s.stopping || ctx.Err() != nil
 			s.finish(o)
 		})
+	case d := <-s.demands:
+		s.locked(func() { s.demanded(d) })
 	case set := <-s.reload:
 		s.locked(func() { s.set, s.askAt = set.normal(), s.o.Now() })
 	}
@@ -280,6 +283,36 @@ func (s *Service) Reload(ctx context.Context, set Settings) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// demand is a wish for a backup that begins at that time or later.
+type demand struct {
+	key   catalog.Key
+	since time.Time
+}
+
+// BackUpNow makes the next backup of a claim due at once, whatever its schedule
+// says, unless one has begun since then. So one backup serves all who ask before
+// it begins, also those who ask other daemons. For a claim that is not covered
+// it does nothing.
+func (s *Service) BackUpNow(ctx context.Context, k catalog.Key, since time.Time) error {
+	if whole := since.Truncate(time.Second); whole.Before(since) {
+		since = whole.Add(time.Second) // Backups carry whole seconds.
+	}
+	select {
+	case s.demands <- demand{k, since}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// demanded notes that somebody wants a backup now. A run that works on the claim
+// froze its data before that, and does not count.
+func (s *Service) demanded(d demand) {
+	if c := s.claims[d.key]; c != nil && !c.wanted() && d.since.After(c.demanded) {
+		c.demanded, c.attempts, c.retryAt = d.since, 0, time.Time{}
 	}
 }
 

@@ -496,6 +496,54 @@ func TestCancelVolumeEndsTheRun(t *testing.T) {
 
 // TestStop ends the service in the middle of a run: that is no failure of the
 // claim, and Run waits for it.
+func TestBackUpNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.claim("a", "vol_a", "g1", "0 0 * * *")
+		o.claim("b", "vol_b", "g1", "0 0 * * *")
+		o.open(Settings{Parallel: 2, PerHost: 2}, nil, func() {
+			time.Sleep(time.Hour)
+			began := len(o.runs)
+			key, since := catalog.Key{Namespace: "office", Claim: "a"}, time.Now().Add(-time.Second/2)
+			for range 3 { // As three daemons' requests, or one that looks again.
+				if err := o.service.BackUpNow(t.Context(), key, since); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Minute)
+			}
+			if got := o.runs[began:]; !slices.Equal(got, []string{"a"}) {
+				t.Errorf("runs after three equal demands: %q", got)
+			}
+			if last := o.lasts[key].Started; last.Before(since) {
+				t.Errorf("the backup of %v is older than the demand of %v", last, since)
+			}
+			if err := o.service.BackUpNow(t.Context(), key, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if err := o.service.BackUpNow(t.Context(), catalog.Key{Namespace: "office", Claim: "unknown"}, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute)
+			if got := o.runs[began:]; !slices.Equal(got, []string{"a", "a"}) {
+				t.Errorf("runs after another demand: %q", got)
+			}
+			for _, r := range o.rounds() {
+				if r.Slot.Equal(since.Truncate(time.Second).Add(time.Second)) {
+					t.Error("a demand is told of as a slot")
+				}
+			}
+			o.fail = func(Candidate) error { return errors.New("final") }
+			if err := o.service.BackUpNow(t.Context(), key, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Hour)
+			if got := len(o.runs) - began; got != 3 {
+				t.Errorf("%d runs after a demand that failed for good", got-2)
+			}
+		})
+	})
+}
+
 func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)
