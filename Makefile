@@ -22,7 +22,7 @@ ARCH     := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
 # A version for packages: of the tag, or one that every tag is newer than. A
 # release is newer than its candidates (~), and what follows it newer still (+).
 PACKAGE_VERSION = $(shell echo '$(VERSION)' | sed -E 's/^v([0-9])/\1/; t tag; s/^/0~$(subst -,,$(DATE))./; :tag; s/-(alpha|beta|rc)/~\1/; s/-/+/; s/-/./g')
-BUILD    = go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+BUILD    = go build -ldflags '-s -w -X main.version=$(VERSION)'
 CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/glusterbackupd-lab
 GOLANGCI_VERSION := 2.15.0
 GOLANGCI := $(CACHE)/bin/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
@@ -33,6 +33,8 @@ LAB      := bin/lab
 ENTER    := nsenter --net=/run/netns/$(NETNS)
 
 export CGO_ENABLED := 0
+# With paths as in the released binary, so that tests and it share one build cache.
+export GOFLAGS := -trimpath
 export GLUSTERBACKUPD_LAB_BIN := $(CACHE)/bin
 
 # What a step costs is shown at its end.
