@@ -3,6 +3,7 @@ package servers
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -47,6 +48,13 @@ func glusterd2Server() program {
 	return program{"glusterd2", "glusterd2", "5.0.0-20181211", "github.com/gluster/glusterd2/glusterd2", "", true}
 }
 
+func snapshotController() program {
+	return program{
+		"snapshot-controller", "snapshotter", "8.7.0",
+		"github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller", "", false,
+	}
+}
+
 func (p program) folder() string { return p.module + "-" + p.version }
 
 // BuildOptions says where the nested modules lie and where the results go.
@@ -72,6 +80,38 @@ func Build(ctx context.Context, o BuildOptions) error {
 // library is not older than here.
 func BuildGlusterd2(ctx context.Context, o BuildOptions) (string, error) {
 	return o.build(ctx, glusterd2Server())
+}
+
+// BuildSnapshotController compiles the common snapshot-controller of CSI, which
+// is no part of the lab, if it is missing.
+func BuildSnapshotController(ctx context.Context, o BuildOptions) error {
+	_, err := o.build(ctx, snapshotController())
+	return err
+}
+
+// SnapshotCRDs returns the folder of the CustomResourceDefinitions of
+// VolumeSnapshots, as YAML files. It builds nothing.
+func SnapshotCRDs(ctx context.Context, o BuildOptions) (string, error) {
+	source := o.Source
+	if source == "" {
+		var err error
+		if source, err = sourceDir(ctx); err != nil {
+			return "", err
+		}
+	}
+	const module = "github.com/kubernetes-csi/external-snapshotter/client/v8"
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
+	cmd.Dir = filepath.Join(source, snapshotController().module)
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	out, err := cmd.Output()
+	var downloaded struct{ Dir string }
+	if err == nil {
+		err = json.Unmarshal(out, &downloaded)
+	}
+	if err != nil {
+		return "", fmt.Errorf("download %s: %w", module, err)
+	}
+	return filepath.Join(downloaded.Dir, "config", "crd"), nil
 }
 
 // build compiles one program if it is missing, and returns its path.

@@ -135,4 +135,13 @@ func (e Env) ControllerManager(ctx context.Context, kubeconfig string, port int)
 		"--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(port), "--cert-dir="+certs)
 }
 
+// SnapshotController starts the common snapshot-controller, which must have
+// been built and whose CustomResourceDefinitions must exist.
+func (e Env) SnapshotController(ctx context.Context, kubeconfig string, port int) (*Process, error) {
+	address := "127.0.0.1:" + strconv.Itoa(port)
+	ready := func(ctx context.Context) error { return e.get(ctx, "http://"+address+"/metrics", "", "") }
+	return e.startAndWait(ctx, "snapshot-controller", ready, e.binary(snapshotController()),
+		"--kubeconfig="+kubeconfig, "--http-endpoint="+address, "--v=5")
+}
+
 func loopback(scheme string, port int) string { return fmt.Sprintf("%s://127.0.0.1:%d", scheme, port) }
