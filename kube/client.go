@@ -202,11 +202,15 @@ func (c *Client) Ping(ctx context.Context) (string, error) {
 }
 
 // request says what is asked, for errors too.
-type request struct{ op, resource, namespace, name string }
+type request struct {
+	op, resource, namespace, name string
+	// group of the resource, whose version is v1; "" is the core group.
+	group string
+}
 
-// resource returns the client of a resource of the core group.
+// resource returns the client of a resource.
 func (c *Client) resource(r request) dynamic.ResourceInterface {
-	all := c.core.Resource(schema.GroupVersionResource{Version: "v1", Resource: r.resource})
+	all := c.core.Resource(schema.GroupVersionResource{Group: r.group, Version: "v1", Resource: r.resource})
 	if r.namespace == "" {
 		return all
 	}
@@ -238,6 +242,11 @@ func (c *Client) page(ctx context.Context, r request, o metav1.ListOptions) (*un
 // list calls each for every object of a resource, in one namespace or in all.
 // The list is one consistent state, also over several pages.
 func (c *Client) list(ctx context.Context, r request, each func(*unstructured.Unstructured) error) error {
+	return c.listLabeled(ctx, r, "", each)
+}
+
+// listLabeled is list for the objects that a label selector names.
+func (c *Client) listLabeled(ctx context.Context, r request, selector string, each func(*unstructured.Unstructured) error) error {
 	p := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 		list, err := c.page(ctx, r, o)
 		if err != nil {
@@ -245,7 +254,7 @@ func (c *Client) list(ctx context.Context, r request, each func(*unstructured.Un
 		}
 		return list, nil
 	})
-	all, _, err := p.List(ctx, metav1.ListOptions{})
+	all, _, err := p.List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		if _, ok := errors.AsType[*Error](err); !ok {
 			err = c.fail(ctx, ctx, r, err) // The pager itself looks at ctx.

@@ -6,8 +6,10 @@
 //
 // It reads no Secrets: a volume's CHAP secret is only known by its name. What
 // it writes is Leases ([Leases]), by which several daemons agree on who works,
-// Events on claims ([Events]), and annotations of its own prefix on claims
-// ([Client.PatchClaimAnnotations]); nothing else in the cluster is changed.
+// Events on claims ([Events]), annotations of its own prefix on claims
+// ([Client.PatchClaimAnnotations]), and VolumeSnapshots with their contents
+// ([Snapshots]), for which it can also have to take a finalizer of the
+// snapshot-controller off a claim; nothing else in the cluster is changed.
 //
 // It does not ask Heketi or Gluster whether what a PersistentVolume says is
 // still true, it does not look inside workloads (only at pods), it does not

@@ -33,6 +33,22 @@ var (
 	// ErrConfig means that the kubeconfig or the service account is unusable.
 	ErrConfig = errors.New("unusable configuration")
 
+	// ErrNoSnapshotAPI means that the API server does not serve VolumeSnapshots
+	// of the group that was asked for.
+	ErrNoSnapshotAPI = errors.New("the snapshot API is not installed")
+	// ErrNameTaken means that an object of that name exists which is not ours,
+	// and has been left as it is.
+	ErrNameTaken = errors.New("the name is taken")
+	// ErrDeleting means that the object is being deleted, and has been left as
+	// it is.
+	ErrDeleting = errors.New("being deleted")
+	// ErrNoNamespace means that the namespace does not exist or is being
+	// deleted, so that nothing can be made in it.
+	ErrNoNamespace = errors.New("no such namespace, or it is being deleted")
+	// ErrNoRequest means that the tenant's request no longer exists, or is
+	// being deleted.
+	ErrNoRequest = errors.New("no such request")
+
 	// errMissing is an object other than a claim that does not exist.
 	errMissing = errors.New("not found")
 )
@@ -44,7 +60,8 @@ const maxText = 400
 type Error struct {
 	// Op is what was tried, such as "list".
 	Op string
-	// Resource is the plural, such as "persistentvolumes"; "" when the request
+	// Resource is the plural, such as "persistentvolumes", for snapshots with
+	// their group, "volumesnapshots.snapshot.storage.k8s.io"; "" when the request
 	// was about none.
 	Resource string
 	// Namespace and Name are what was asked for; "" where they do not apply.
@@ -105,7 +122,11 @@ func Temporary(err error) bool {
 
 // about makes an error without a kind.
 func (c *Client) about(r request, cause error) *Error {
-	return &Error{Op: r.op, Resource: r.resource, Namespace: r.namespace, Name: r.name, Server: c.server, cause: cause}
+	resource := r.resource
+	if r.group != "" {
+		resource += "." + r.group
+	}
+	return &Error{Op: r.op, Resource: resource, Namespace: r.namespace, Name: r.name, Server: c.server, cause: cause}
 }
 
 // malformed makes the error of a request that was not sent.
@@ -159,6 +180,7 @@ func (c *Client) classifyStatus(e *Error, err error) {
 	case apierrors.IsUnauthorized(err):
 		e.kind = ErrUnauthorized
 		e.remedy = "Renew the credentials in " + c.source() + "."
+	case snapshotGroup(e.Resource) != "" && c.classifySnapshot(e, err):
 	case apierrors.IsForbidden(err):
 		e.kind = ErrForbidden
 		e.remedy = "Give the identity in " + c.source() + " " + e.rights() + ": kubectl create clusterrolebinding."
@@ -179,6 +201,10 @@ func (c *Client) classifyStatus(e *Error, err error) {
 // with it.
 func (e *Error) rights() string {
 	switch {
+	case snapshotGroup(e.Resource) != "":
+		return snapshotRights(e.Resource)
+	case e.Op == opFree:
+		return "the rights get and patch for " + claimResource + " in the whole cluster"
 	case e.Resource == leaseResource:
 		return "the rights get, create and update for leases.coordination.k8s.io in namespace " + e.Namespace
 	case e.Resource == eventResource:

@@ -23,6 +23,8 @@ const pageSize = 500
 type feed struct {
 	client   *Client
 	resource string
+	group    string // "" is the core group.
+	selector string // Label selector; "" is all.
 	// slim makes the typed object with only what this package reads of it. It
 	// works on each page as it comes, where the informer's own transform sees a
 	// list when all of it is in memory, and drops what fails.
@@ -65,7 +67,9 @@ func (f *feed) wait(ctx, limited context.Context, timeout time.Duration) error {
 	return nil
 }
 
-func (f *feed) request(op string) request { return request{op: op, resource: f.resource} }
+func (f *feed) request(op string) request {
+	return request{op: op, resource: f.resource, group: f.group}
+}
 
 // IsWatchListSemanticsUnSupported makes the reflector list, and not ask the
 // watch for the first state. API servers before Kubernetes 1.19 know neither
@@ -89,6 +93,7 @@ func (f *feed) Watch(o metav1.ListOptions) (watch.Interface, error) {
 // page size.
 func (f *feed) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", pageSize
+	o.LabelSelector = f.selector
 	f.contact.ask()
 	page, err := f.client.page(ctx, f.request("list"), o)
 	if err != nil {
@@ -113,6 +118,7 @@ func (f *feed) ListWithContext(ctx context.Context, o metav1.ListOptions) (runti
 func (f *feed) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	f.contact.ask()
 	r := f.request("watch")
+	o.LabelSelector = f.selector
 	in, err := f.client.resource(r).Watch(ctx, o)
 	if err != nil {
 		return nil, f.contact.fail(f.client.fail(ctx, ctx, r, err))
