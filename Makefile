@@ -75,10 +75,12 @@ platform: bin/glusterbackupd lab-up
 # What takes too long for every change: the suite of gluster over every
 # transport, Gluster hosts that die, restores that are ended by signals, the
 # installed package under the guest's systemd, three daemons for ten slots, an API
-# server that is away, and SOAK_RUNS (200) backups of which every third is killed.
+# server that is away, SOAK_RUNS (200) backups of which every third is killed, and
+# VolumeSnapshots beside the snapshot-controller of CSI, which is built for that.
 soak: bin/glusterbackupd package lab-up
 	@$(call timed,$(ENTER) go test -count=1 -p 1 -v -timeout 6h -tags 'platform soak' \
 	  -run '$(SOAK)' ./gluster/... ./test/package/... ./test/platform/... | grep -vE '^=== ')
+	@$(call timed,go test -count=1 -tags 'integration soak' -run '^TestSnapshotController$$' ./test/integration/)
 
 SOAK := ^(TestHost.*|TestInterruptedRestore.*|TestTransports|TestRealServer|TestConfine.*|TestService.*|TestDaemonsShareTheWork|TestDaemonsWithoutAPIServer|TestSoak)$$
 

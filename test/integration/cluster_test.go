@@ -237,16 +237,23 @@ func (k *cluster) annotate(namespace, name string, annotations map[string]string
 // grant lets a service account get and list resources in the whole cluster.
 func (k *cluster) grant(namespace, name string, resources ...string) {
 	k.t.Helper()
-	rbac := k.admin.RbacV1()
-	role := &rbacv1.ClusterRole{ObjectMeta: meta("", name), Rules: []rbacv1.PolicyRule{{
+	k.allow(namespace, name, []rbacv1.PolicyRule{{
 		APIGroups: []string{""}, Resources: resources, Verbs: []string{"get", "list"},
-	}}}
+	}})
+}
+
+// allow gives a service account rights in the whole cluster.
+func (k *cluster) allow(namespace, name string, rules []rbacv1.PolicyRule) {
+	k.t.Helper()
+	rbac := k.admin.RbacV1()
+	name, account := namespace+"-"+name, name
+	role := &rbacv1.ClusterRole{ObjectMeta: meta("", name), Rules: rules}
 	_, err := rbac.ClusterRoles().Create(k.t.Context(), role, metav1.CreateOptions{})
 	k.check(err)
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: meta("", name),
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: name}},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: account}},
 	}
 	_, err = rbac.ClusterRoleBindings().Create(k.t.Context(), binding, metav1.CreateOptions{})
 	k.check(err)
