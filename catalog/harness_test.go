@@ -259,6 +259,9 @@ func auditFolder(dir string, protected bool) (faults []error) {
 	if protected {
 		want["protected"] = 0o600
 	}
+	if _, err := os.Lstat(filepath.Join(dir, "verified")); err == nil {
+		want["verified"] = 0o600
+	}
 	for name, mode := range want {
 		st, err := os.Lstat(filepath.Join(dir, name))
 		if err != nil || st.Mode() != mode {

@@ -39,6 +39,9 @@ type Backup struct {
 	// Retries is how often a run is tried again after a temporary error, 0 to
 	// 100.
 	Retries int `toml:"retries" example:"0"`
+	// Verify is the time after which the daemon reads the newest backup of each
+	// claim again and compares it with its manifest. With "0s" it never does.
+	Verify Duration `toml:"verify" example:"30d"`
 }
 
 func (b *Backup) setDefaults() {
@@ -52,6 +55,7 @@ func (b *Backup) setDefaults() {
 		FirstBackup:       Duration(10 * time.Minute),
 		Timeout:           Duration(4 * time.Hour),
 		Retries:           6,
+		Verify:            Duration(7 * day),
 	}
 }
 

@@ -26,6 +26,7 @@ func TestSample(t *testing.T) {
 	want.Destination.Path = "/backupdisk"
 	want.Kubernetes = &config.Kubernetes{
 		Kubeconfig: "/etc/origin/master/admin.kubeconfig", LeaseNamespace: "kube-system", Lease: duration(t, "2m"),
+		Snapshots: config.SnapshotsAuto, SnapshotClass: "glusterbackupd", SnapshotDeletion: config.DeleteSnapshot,
 	}
 	want.Heketi = &config.Heketi{
 		URL:     "http://heketi-storage.glusterfs.svc:8080",
@@ -61,7 +62,7 @@ func TestEveryKey(t *testing.T) {
 	got := parse(t, text)
 	want := &config.Config{
 		Backup: config.Backup{
-			Schedule: "30 1 * * 1-5", Timezone: "Europe/Amsterdam", Parallel: 4, Timeout: duration(t, "12h"), Retries: 0,
+			Schedule: "30 1 * * 1-5", Timezone: "Europe/Amsterdam", Parallel: 4, Timeout: duration(t, "12h"), Retries: 0, Verify: duration(t, "30d"),
 			ParallelPerHost: 1, ParallelSnapshots: 2, Spread: duration(t, "30m"), FirstBackup: duration(t, "1h"),
 		},
 		Retention: config.Retention{
@@ -74,7 +75,10 @@ func TestEveryKey(t *testing.T) {
 		Limits: config.Limits{
 			PoolData: 70, PoolMetadata: 60, PoolDataDelete: 80, PoolMetadataDelete: 85, PoolCheck: duration(t, "30s"),
 		},
-		Kubernetes: &config.Kubernetes{LeaseNamespace: "glusterfs", Lease: duration(t, "1m")},
+		Kubernetes: &config.Kubernetes{
+			LeaseNamespace: "glusterfs", Lease: duration(t, "1m"),
+			Snapshots: config.SnapshotsNone, SnapshotClass: "backup.example", SnapshotDeletion: config.KeepSnapshot,
+		},
 		Heketi: &config.Heketi{
 			URL: "https://heketi.example.com:8080", User: "user", KeyFile: "/etc/key", CAFile: "/etc/ca.pem", Timeout: duration(t, "1m"),
 		},

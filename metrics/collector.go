@@ -38,7 +38,7 @@ func newStateCollector(state func() State) *stateCollector {
 		snapshots:    desc("snapshots", "Own snapshots of the volume held on Gluster.", "volume"),
 		diskFree:     desc("backup_disk_free_bytes", "Room on the BackupDisk that backups may still use; missing while it is not mounted."),
 		diskSize:     desc("backup_disk_size_bytes", "Size of the BackupDisk; missing while it is not mounted."),
-		lastVerified: desc("last_verify_timestamp_seconds", "When a verification of the backups last ended; missing if never."),
+		lastVerified: desc("last_verify_timestamp_seconds", "When the claim was verified whose last verification is the longest ago; missing while not known."),
 	}
 }
 

@@ -10,7 +10,7 @@ const namespace = "glusterbackupd"
 
 // instruments are the metrics that methods of Metrics change.
 type instruments struct {
-	runs, missed                     *prometheus.CounterVec
+	runs, missed, verified           *prometheus.CounterVec
 	phases                           *prometheus.HistogramVec
 	copiedBytes, copiedFiles         prometheus.Counter
 	poolDeleted, poolRefused         prometheus.Counter
@@ -26,6 +26,7 @@ func newInstruments(r prometheus.Registerer) *instruments {
 	i := &instruments{
 		runs:        counters(f, "runs_total", "Runs that ended, by result: done, failed, cancelled or skipped.", "result"),
 		missed:      counters(f, "missed_slots_total", "Slots of schedules that passed without a run, by reason: stopped, busy or not_ready.", "reason"),
+		verified:    counters(f, "verifications_total", "Backups that the daemon read again, by result: intact or damaged.", "result"),
 		phases:      histograms(f, "phase_duration_seconds", "How long the phases of runs took: preflight, snapshot, mount, copy, verify, publish or release."),
 		copiedBytes: counter(f, "copied_bytes_total", "Bytes that runs wrote to the BackupDisk."),
 		copiedFiles: counter(f, "copied_files_total", "Files that runs wrote to the BackupDisk."),
@@ -56,6 +57,9 @@ func (i *instruments) preset() {
 	}
 	for _, r := range []MissedReason{MissedStopped, MissedBusy, MissedNotReady} {
 		i.missed.WithLabelValues(string(r))
+	}
+	for _, r := range []VerifyResult{Intact, Damaged} {
+		i.verified.WithLabelValues(string(r))
 	}
 	for _, p := range []Phase{Preflight, Snapshot, Mount, Copy, Verify, Publish, Release} {
 		i.phases.WithLabelValues(string(p))

@@ -32,6 +32,15 @@ const (
 	Skipped   Result = "skipped" // Not begun, since it had no reason to or a limit was against it.
 )
 
+// VerifyResult is what a verification found.
+type VerifyResult string
+
+// The results of a verification.
+const (
+	Intact  VerifyResult = "intact"
+	Damaged VerifyResult = "damaged" // Or it could not be read.
+)
+
 // Phase is a part of a run.
 type Phase string
 
@@ -136,6 +145,9 @@ func (m *Metrics) SnapshotDeletedForPool() { m.poolDeleted.Inc() }
 // SnapshotRefusedForPool counts a snapshot that was not taken because its thin
 // pool was too full.
 func (m *Metrics) SnapshotRefusedForPool() { m.poolRefused.Inc() }
+
+// Verified counts a backup that was read again.
+func (m *Metrics) Verified(r VerifyResult) { m.verified.WithLabelValues(string(r)).Inc() }
 
 // Retried counts a step that is tried again after a temporary error.
 func (m *Metrics) Retried() { m.retries.Inc() }

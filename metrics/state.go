@@ -15,7 +15,8 @@ type State struct {
 	Snapshots map[string]int
 	// Disk is the BackupDisk; zero while it is not mounted.
 	Disk BackupDisk
-	// LastVerified is when a verification of the backups last ended.
+	// LastVerified is when the claim was verified whose last verification is the
+	// longest ago.
 	LastVerified time.Time
 }
 

@@ -1,0 +1,38 @@
+package catalog_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestMarkVerified(t *testing.T) {
+	r := newRepo(t)
+	b := r.backup(web, 0)
+	if when, err := b.Verified(); err != nil || !when.IsZero() {
+		t.Errorf("before: %v, %v", when, err)
+	}
+	first := time.Date(2018, 12, 9, 1, 2, 3, 4, time.FixedZone("", 3600))
+	for _, when := range []time.Time{first, first.Add(time.Hour)} {
+		if err := r.MarkVerified(b, when); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := b.Verified(); err != nil || !got.Equal(when.Truncate(time.Second)) {
+			t.Errorf("got %v, %v, want %v", got, err, when)
+		}
+	}
+	if err := b.Verify(t.Context(), "", nil); err != nil {
+		t.Errorf("the mark counts as damage: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(b.Dir, "verified"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Verified(); err != nil || !got.IsZero() {
+		t.Errorf("of a torn mark: %v, %v", got, err)
+	}
+	b.ID = "20190101T030000Z"
+	if err := r.MarkVerified(b, first); err == nil {
+		t.Error("a backup that does not exist was marked")
+	}
+}
