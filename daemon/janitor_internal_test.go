@@ -148,6 +148,13 @@ func TestLedger(t *testing.T) {
 // published puts an empty backup on the BackupDisk.
 func published(t *testing.T, r *catalog.Repository, k catalog.Key, at time.Time) catalog.Backup {
 	t.Helper()
+	return publish(t, r, k, at, catalog.Info{
+		Kind: catalog.KindFile, Volume: "vol", Snapshot: "gb-" + at.Format(time.RFC3339), Started: at, Finished: at.Add(time.Minute),
+	})
+}
+
+func publish(t testing.TB, r *catalog.Repository, k catalog.Key, at time.Time, info catalog.Info) catalog.Backup {
+	t.Helper()
 	lock, err := r.Lock("test", catalog.ClaimScope(k))
 	if err != nil {
 		t.Fatal(err)
@@ -157,9 +164,7 @@ func published(t *testing.T, r *catalog.Repository, k catalog.Key, at time.Time)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := s.Publish(t.Context(), catalog.Info{
-		Kind: catalog.KindFile, Volume: "vol", Snapshot: "gb-" + at.Format(time.RFC3339), Started: at, Finished: at.Add(time.Minute),
-	}, catalog.PublishOptions{})
+	b, err := s.Publish(t.Context(), info, catalog.PublishOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
