@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -18,12 +19,45 @@ type Kubernetes struct {
 	// its volumes over, 15s or more. A run whose daemon cannot reach the API
 	// server for that long is cancelled.
 	Lease Duration `toml:"lease" example:"1m"`
+	// Snapshots says as which objects the Gluster snapshots are shown to
+	// tenants: "snapshot.storage.k8s.io/v1",
+	// "volumesnapshot.external-storage.k8s.io/v1" (its predecessor), "none", or
+	// "auto": the first of these that the API server has.
+	Snapshots string `toml:"snapshots" example:"none"`
+	// SnapshotClass is the VolumeSnapshotClass with which tenants ask for a
+	// snapshot and a backup by a VolumeSnapshot of their own.
+	SnapshotClass string `toml:"snapshot_class" example:"backup"`
+	// SnapshotDeletion says what becomes of the Gluster snapshot when a tenant
+	// deletes its VolumeSnapshot: "delete", or "keep" until [retention] snapshots
+	// is over. The backup stays either way.
+	SnapshotDeletion SnapshotDeletion `toml:"snapshot_deletion" example:"keep"`
 }
+
+// SnapshotDeletion is what the deletion of a VolumeSnapshot does.
+type SnapshotDeletion string
+
+const (
+	// DeleteSnapshot deletes the Gluster snapshot too.
+	DeleteSnapshot SnapshotDeletion = "delete"
+	// KeepSnapshot only no longer shows it.
+	KeepSnapshot SnapshotDeletion = "keep"
+)
+
+// The values of Snapshots.
+const (
+	SnapshotsAuto   = "auto"
+	SnapshotsV1     = "snapshot.storage.k8s.io/v1"
+	SnapshotsLegacy = "volumesnapshot.external-storage.k8s.io/v1"
+	SnapshotsNone   = "none"
+)
 
 const shortestLease = 15 * time.Second
 
 func (k *Kubernetes) setDefaults() {
-	*k = Kubernetes{LeaseNamespace: "kube-system", Lease: Duration(2 * time.Minute)}
+	*k = Kubernetes{
+		LeaseNamespace: "kube-system", Lease: Duration(2 * time.Minute),
+		Snapshots: SnapshotsAuto, SnapshotClass: "glusterbackupd", SnapshotDeletion: DeleteSnapshot,
+	}
 }
 
 func (k *Kubernetes) validate(r *report) {
@@ -33,6 +67,13 @@ func (k *Kubernetes) validate(r *report) {
 	r.name("kubernetes.lease_namespace", k.LeaseNamespace, namespaceForm, `the name of a namespace like "kube-system"`)
 	if k.Lease < Duration(shortestLease) {
 		r.add("kubernetes.lease", "want %s or more, not %s", Duration(shortestLease), k.Lease)
+	}
+	if all := []string{SnapshotsAuto, SnapshotsV1, SnapshotsLegacy, SnapshotsNone}; !slices.Contains(all, k.Snapshots) {
+		r.add("kubernetes.snapshots", "want one of %q, not %q", all, k.Snapshots)
+	}
+	r.name("kubernetes.snapshot_class", k.SnapshotClass, classForm, `the name of a VolumeSnapshotClass like "glusterbackupd"`)
+	if k.SnapshotDeletion != DeleteSnapshot && k.SnapshotDeletion != KeepSnapshot {
+		r.add("kubernetes.snapshot_deletion", `want "delete" or "keep", not %q`, k.SnapshotDeletion)
 	}
 }
 

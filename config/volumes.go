@@ -23,6 +23,7 @@ var (
 	volumeForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]{0,253}$`)
 	// A namespace is a DNS label, the name of a claim a DNS subdomain (RFC 1123).
 	namespaceForm = regexp.MustCompile(`^` + dnsLabel + `$`)
+	classForm     = regexp.MustCompile(`^` + dnsLabel + `(\.` + dnsLabel + `)*$`)
 	claimForm     = regexp.MustCompile(`^` + dnsLabel + `/` + dnsLabel + `(\.` + dnsLabel + `)*$`)
 )
 

@@ -43,6 +43,9 @@ type Options struct {
 	Retries int
 	// Timeout bounds one run or restore; 0 means 4 hours.
 	Timeout time.Duration
+	// SnapshotDeleted is told the name of each Gluster snapshot that was deleted,
+	// from several goroutines; it must not block. Optional.
+	SnapshotDeleted func(name string)
 	// Observe is called with progress, from several goroutines. Optional.
 	Observe func(Event)
 	// Logger gets what an admin wants to find later. Optional.
@@ -93,6 +96,9 @@ func New(o Options) (*Daemon, error) {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
+	if o.SnapshotDeleted == nil {
+		o.SnapshotDeleted = func(string) {}
+	}
 	if o.Observe == nil {
 		o.Observe = func(Event) {}
 	}
@@ -106,7 +112,7 @@ func New(o Options) (*Daemon, error) {
 		if err != nil {
 			return nil, err
 		}
-		return paced{g, places}, nil
+		return paced{g, places, o.SnapshotDeleted}, nil
 	}
 	return &Daemon{o: o, log: o.Logger}, nil
 }

@@ -11,7 +11,8 @@ import (
 // it run into its time-outs.
 type paced struct {
 	Gluster
-	places chan struct{}
+	places  chan struct{}
+	deleted func(name string) // Told of each snapshot that was deleted.
 }
 
 // inPlace calls f when it is its turn.
@@ -38,5 +39,9 @@ func (p paced) ActivateSnapshot(ctx context.Context, name string) error {
 }
 
 func (p paced) DeleteSnapshot(ctx context.Context, name string) error {
-	return p.inPlace(ctx, func() error { return p.Gluster.DeleteSnapshot(ctx, name) })
+	err := p.inPlace(ctx, func() error { return p.Gluster.DeleteSnapshot(ctx, name) })
+	if err == nil {
+		p.deleted(name)
+	}
+	return err
 }

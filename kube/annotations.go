@@ -29,6 +29,21 @@ const (
 	ExcludeAnnotation = AnnotationPrefix + "exclude"
 )
 
+// RestoreAnnotation is a tenant's wish to have the claim restored: which backup,
+// and after a colon, perhaps, which path of it.
+const RestoreAnnotation = AnnotationPrefix + "restore"
+
+// The annotations by which tenants are told on a claim how it stands.
+const (
+	// RestoreStatusAnnotation says what became of the wish in RestoreAnnotation.
+	RestoreStatusAnnotation = AnnotationPrefix + "restore-status"
+	// BackupsAnnotation lists the ids of the claim's backups, the newest first.
+	BackupsAnnotation = AnnotationPrefix + "backups"
+	// HiddenAnnotation lists the ids of those whose VolumeSnapshot a tenant has
+	// deleted, so that it is not made again.
+	HiddenAnnotation = AnnotationPrefix + "hidden-snapshots"
+)
+
 // ours returns the annotations whose keys begin with AnnotationPrefix; nil when
 // there are none.
 func ours(annotations map[string]string) map[string]string {

@@ -1,0 +1,394 @@
+package daemon
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/glusterbackupd/glusterbackupd/catalog"
+	"github.com/glusterbackupd/glusterbackupd/gluster"
+	"github.com/glusterbackupd/glusterbackupd/kube"
+)
+
+// exposure is one round of an Exposer.
+type exposure struct {
+	*Exposer
+	claims  map[string]ClaimStatus // By UID.
+	objects []kube.VolumeSnapshot
+	pause   time.Duration // Until the next round.
+}
+
+// failed notes that a volume has to be looked at again.
+func (r *exposure) failed(ctx context.Context, volume, what string, err error) {
+	pause := exposeRetry
+	if heldElsewhere(err) {
+		pause = exposeSoon
+	} else if ctx.Err() == nil {
+		r.o.Logger.Warn(what, "volume", volume, "error", err)
+	}
+	r.again(volume, pause)
+}
+
+// again has a volume looked at once more after that time.
+func (r *exposure) again(volume string, pause time.Duration) {
+	r.pause = min(r.pause, pause)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dirty[volume] = true
+}
+
+// obey does what tenants want who have deleted a VolumeSnapshot. First it is
+// written down that the claim's owner does not want to see it, then the Gluster
+// snapshot goes, and the object at last: after a crash in between the object is
+// still there and all of it is done again.
+func (r *exposure) obey(ctx context.Context) {
+	for _, o := range slices.Clone(r.objects) {
+		if !o.Deleting || ctx.Err() != nil {
+			continue
+		}
+		if err := r.remove(ctx, o); err != nil {
+			r.failed(ctx, o.Volume, "deleted VolumeSnapshot "+o.Namespace+"/"+o.Name+" is not gone yet", err)
+			continue
+		}
+		r.objects = slices.DeleteFunc(r.objects, func(x kube.VolumeSnapshot) bool {
+			return x.Namespace == o.Namespace && x.Name == o.Name
+		})
+	}
+}
+
+func (r *exposure) remove(ctx context.Context, o kube.VolumeSnapshot) error {
+	c, exists := r.claims[o.ClaimUID]
+	if exists {
+		if err := r.hide(ctx, c, o.Backup); err != nil {
+			return err
+		}
+	}
+	if r.o.Delete() && exists && len(c.Hosts) > 0 && !r.shown(o) {
+		if err := r.o.Daemon().DropSnapshot(ctx, c.Hosts, o.Volume, o.Snapshot); err != nil {
+			return err
+		}
+	}
+	return r.o.Objects.Withdraw(ctx, o)
+}
+
+// shown says whether another claim's object that nobody has deleted stands for
+// the same Gluster snapshot: one of a blockhost volume belongs to all its images.
+func (r *exposure) shown(o kube.VolumeSnapshot) bool {
+	return slices.ContainsFunc(r.objects, func(x kube.VolumeSnapshot) bool {
+		return x.Volume == o.Volume && x.Snapshot == o.Snapshot && x.ClaimUID != o.ClaimUID && !x.Deleting
+	})
+}
+
+// hide notes on the claim that the snapshot of a backup is not to be shown.
+func (r *exposure) hide(ctx context.Context, c ClaimStatus, backup string) error {
+	hidden := hiddenOf(c)
+	if backup == "" || slices.Contains(hidden, backup) {
+		return nil
+	}
+	value := strings.Join(append(hidden, backup), " ")
+	err := r.annotate(ctx, c, kube.HiddenAnnotation, value)
+	if err == nil {
+		c.Claim.Annotations = with(c.Claim.Annotations, kube.HiddenAnnotation, value)
+		r.claims[c.Claim.UID] = c
+	}
+	return err
+}
+
+func hiddenOf(c ClaimStatus) []string { return strings.Fields(c.Claim.Annotations[kube.HiddenAnnotation]) }
+
+// with returns a map with one more value; the one that is given may be shared.
+func with(values map[string]string, key, value string) map[string]string {
+	changed := map[string]string{key: value}
+	for k, v := range values {
+		if k != key {
+			changed[k] = v
+		}
+	}
+	return changed
+}
+
+// annotate sets one annotation of a claim, or removes it when the value is
+// empty. A claim that is gone needs none.
+func (r *exposure) annotate(ctx context.Context, c ClaimStatus, key, value string) error {
+	values := map[string]*string{key: &value}
+	if value == "" {
+		values[key] = nil
+	}
+	err := r.o.Claims.PatchClaimAnnotations(ctx, c.Key.Namespace, c.Key.Claim, values)
+	if errors.Is(err, kube.ErrNoClaim) {
+		return nil
+	}
+	return err
+}
+
+// audit makes the objects of a volume what they should be.
+func (r *exposure) audit(ctx context.Context, volume string) {
+	wanted, err := r.wanted(ctx, volume)
+	if err != nil {
+		r.failed(ctx, volume, "VolumeSnapshots are not up to date", err)
+		return
+	}
+	missing, surplus := compare(wanted, slices.DeleteFunc(slices.Clone(r.objects), func(o kube.VolumeSnapshot) bool {
+		return o.Volume != volume || o.Deleting
+	}))
+	if r.api == kube.SnapshotsNone {
+		return
+	}
+	var errs []error
+	for _, o := range surplus {
+		errs = append(errs, r.o.Objects.Withdraw(ctx, o))
+	}
+	for _, w := range missing {
+		errs = append(errs, r.o.Objects.Show(ctx, w))
+	}
+	if err := errors.Join(errs...); err != nil {
+		r.failed(ctx, volume, "VolumeSnapshots are not up to date", err)
+	} else if len(missing) > 0 {
+		r.again(volume, exposeRetry) // Are they ready by then?
+	}
+}
+
+// compare returns the wanted objects that are missing or not ready, and the
+// existing ones that nobody wants. One object is enough for a claim's view of a
+// snapshot: that of the tenant who asked for it, else our own.
+func compare(wanted, objects []kube.VolumeSnapshot) (missing, surplus []kube.VolumeSnapshot) {
+	type view struct{ claim, snapshot string }
+	names := map[view]string{}
+	for _, w := range wanted {
+		names[view{w.ClaimUID, w.Snapshot}] = w.Name
+	}
+	asked := map[view]bool{}
+	for _, o := range objects {
+		asked[view{o.ClaimUID, o.Snapshot}] = asked[view{o.ClaimUID, o.Snapshot}] || o.Request != ""
+	}
+	ready := map[view]bool{}
+	for _, o := range objects {
+		v := view{o.ClaimUID, o.Snapshot}
+		switch name, want := names[v]; {
+		case !want, o.Request == "" && (asked[v] || o.Name != name):
+			surplus = append(surplus, o)
+		case o.Ready:
+			ready[v] = true
+		}
+	}
+	missing = slices.DeleteFunc(slices.Clone(wanted), func(w kube.VolumeSnapshot) bool {
+		v := view{w.ClaimUID, w.Snapshot}
+		return asked[v] || ready[v]
+	})
+	return missing, surplus
+}
+
+// wanted returns the objects that a volume should have, and brings the
+// annotations of its claims up to date.
+func (r *exposure) wanted(ctx context.Context, volume string) (list []kube.VolumeSnapshot, err error) {
+	var exist map[string]gluster.Snapshot // Only asked for when somebody stands on the volume.
+	for _, c := range r.claims {
+		if c.Volume != volume || c.Coverage == Deleting || len(c.Hosts) == 0 {
+			continue
+		}
+		backups, err := r.o.Daemon().TenantBackups(c.Claim)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.listBackups(ctx, c, backups); err != nil {
+			return nil, err
+		}
+		if exist == nil {
+			if exist, err = r.o.Daemon().keptSnapshots(ctx, c.Hosts, volume); err != nil {
+				return nil, err
+			}
+		}
+		hidden := hiddenOf(c)
+		for _, b := range backups {
+			s, kept := exist[b.Info.Snapshot]
+			if kept && b.Info.Volume == volume && !slices.Contains(hidden, b.ID) {
+				list = append(list, volumeSnapshot(c, b, s))
+			}
+		}
+	}
+	return list, nil
+}
+
+// tenantsOwn says whether a backup was made of a claim in this very namespace. An
+// earlier one of the same name was perhaps somebody else's, whose data and even
+// its existence is nobody's business.
+func tenantsOwn(c kube.Claim, b catalog.Backup) bool {
+	of := b.Info.Claim
+	return of != nil && c.NamespaceUID != "" && of.NamespaceUID == c.NamespaceUID
+}
+
+// listed is how many backups the annotation of a claim names.
+const listed = 20
+
+// listBackups tells on the claim which backups it has, the newest first, and
+// forgets which snapshots are hidden that no longer have a backup.
+func (r *exposure) listBackups(ctx context.Context, c ClaimStatus, backups []catalog.Backup) error {
+	var ids []string
+	for _, b := range slices.Backward(backups) {
+		ids = append(ids, b.ID)
+	}
+	hidden := slices.DeleteFunc(hiddenOf(c), func(id string) bool { return !slices.Contains(ids, id) })
+	value := strings.Join(ids, " ")
+	if len(ids) > listed {
+		value = fmt.Sprintf("%s (and %d older)", strings.Join(ids[:listed], " "), len(ids)-listed)
+	}
+	for key, v := range map[string]string{kube.BackupsAnnotation: value, kube.HiddenAnnotation: strings.Join(hidden, " ")} {
+		if c.Claim.Annotations[key] == v {
+			continue
+		}
+		if err := r.annotate(ctx, c, key, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// volumeSnapshot describes the snapshot of a backup for its tenant.
+func volumeSnapshot(c ClaimStatus, b catalog.Backup, s gluster.Snapshot) kube.VolumeSnapshot {
+	v := kube.VolumeSnapshot{
+		Namespace: c.Key.Namespace, Name: snapshotObjectName(c.Key.Claim, b.Time),
+		Claim: c.Key.Claim, ClaimUID: c.Claim.UID, Volume: b.Info.Volume, Snapshot: s.Name,
+		Backup: b.ID, Schedule: c.Schedule.String(), Created: s.Created,
+		Size: b.Summary.Bytes, Block: b.Info.Kind == catalog.KindBlock,
+	}
+	if b.Info.Block != nil {
+		v.Size = b.Info.Block.Size
+	}
+	return v
+}
+
+const (
+	// objectTime is how the names of objects say when a backup was made.
+	objectTime = "-20060102-150405"
+	// longestClaim is how much of a claim's name fits into the name of an object,
+	// and digestLength how much of a digest tells two longer ones apart.
+	longestClaim = 253 - len(objectTime)
+	digestLength = 8
+)
+
+// snapshotObjectName returns the name under which tenants see a snapshot: that of
+// the claim, and the time in UTC.
+func snapshotObjectName(claim string, at time.Time) string {
+	if len(claim) > longestClaim {
+		sum := sha256.Sum256([]byte(claim))
+		claim = claim[:longestClaim-digestLength-1] + "-" + hex.EncodeToString(sum[:])[:digestLength]
+	}
+	return claim + at.UTC().Format(objectTime)
+}
+
+// requests answers tenants who ask for a snapshot of their claim, once there is
+// a backup that began after they asked.
+func (r *exposure) requests(ctx context.Context) {
+	list, err := r.o.Requests.Requests(ctx)
+	if err != nil {
+		r.pause = min(r.pause, r.postpone(ctx, "VolumeSnapshots of tenants are not known", err))
+		return
+	}
+	for _, q := range list {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := r.answer(ctx, q); err != nil {
+			r.pause = min(r.pause, r.postpone(ctx, "VolumeSnapshot "+q.Namespace+"/"+q.Name+" is not answered yet", err))
+		}
+	}
+}
+
+func (r *exposure) answer(ctx context.Context, q kube.SnapshotRequest) error {
+	c, exists := r.claimNamed(q.Namespace, q.Claim)
+	switch {
+	case !exists:
+		return r.o.Requests.Refuse(ctx, q, fmt.Sprintf("there is no claim %s in namespace %s", q.Claim, q.Namespace))
+	case c.Coverage != Covered:
+		return r.o.Requests.Refuse(ctx, q, fmt.Sprintf("claim %s is not backed up: %s", q.Claim, c.Reason))
+	}
+	backups, err := r.o.Daemon().TenantBackups(c.Claim)
+	if err != nil {
+		return err
+	}
+	n := slices.IndexFunc(backups, func(b catalog.Backup) bool { return b.Time.After(q.Created) })
+	if n < 0 {
+		if c.Err != nil && c.Attempts == 0 && !c.Running {
+			return r.o.Requests.Refuse(ctx, q, "the backup failed: "+c.Err.Error())
+		}
+		r.pause = min(r.pause, exposeSoon)
+		return r.o.BackUpNow(ctx, c.Key, q.Created.Add(time.Second))
+	}
+	exist, err := r.o.Daemon().keptSnapshots(ctx, c.Hosts, c.Volume)
+	if err != nil {
+		return err
+	}
+	s, kept := exist[backups[n].Info.Snapshot]
+	if !kept {
+		return r.o.Requests.Refuse(ctx, q, fmt.Sprintf(
+			"backup %s was made, but its snapshot is not kept on Gluster; the admin decides that by [retention] snapshots", backups[n].ID))
+	}
+	v := volumeSnapshot(c, backups[n], s)
+	if err := r.o.Requests.Answer(ctx, q, v); err != nil {
+		return err
+	}
+	// The tenant's own object stands for it, so that no second one is needed.
+	v.Name, v.Request, v.Ready = q.Name, q.Name, true
+	r.objects = append(r.objects, v)
+	return nil
+}
+
+func (r *exposure) claimNamed(namespace, name string) (ClaimStatus, bool) {
+	for _, c := range r.claims {
+		if c.Key == (catalog.Key{Namespace: namespace, Claim: name}) {
+			return c, true
+		}
+	}
+	return ClaimStatus{}, false
+}
+
+// keptSnapshots returns the snapshots of a volume that this BackupDisk's runs
+// took for backups and that can be mounted.
+func (d *Daemon) keptSnapshots(ctx context.Context, hosts []string, volume string) (map[string]gluster.Snapshot, error) {
+	g, err := d.o.Gluster(hosts)
+	if err != nil {
+		return nil, err
+	}
+	list, err := g.Snapshots(ctx, volume)
+	if err != nil && !errors.Is(err, gluster.ErrNoVolume) {
+		return nil, err
+	}
+	kept := map[string]gluster.Snapshot{}
+	for _, s := range list {
+		if p, ours := d.ownPurpose(s); ours && p == forBackup && s.Active {
+			kept[s.Name] = s
+		}
+	}
+	return kept, nil
+}
+
+// DropSnapshot deletes one snapshot that was taken for a backup. One that is gone
+// is no error; one that is not this BackupDisk's is left alone.
+func (d *Daemon) DropSnapshot(ctx context.Context, hosts []string, volume, name string) (err error) {
+	lock, err := d.o.Catalog.Lock("delete a snapshot", catalog.VolumeScope(volume))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	kept, err := d.keptSnapshots(ctx, hosts, volume)
+	if err != nil {
+		return err
+	}
+	if _, ours := kept[name]; !ours {
+		return nil
+	}
+	g, err := d.o.Gluster(hosts)
+	if err != nil {
+		return err
+	}
+	if err := g.DeleteSnapshot(ctx, name); err != nil {
+		return fmt.Errorf("volume %s: %w", volume, err)
+	}
+	d.log.Info("snapshot deleted, since its VolumeSnapshot is", "volume", volume, "snapshot", name)
+	return nil
+}
