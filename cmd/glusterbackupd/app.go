@@ -26,8 +26,15 @@ type app struct {
 	local   *runner.Local
 	gluster pools
 	daemon  *daemon.Daemon
+	hooks   hooks
 	// command tells others who holds a lock; empty means what is done under it.
 	command string
+}
+
+// hooks are told what the daemon does; each may be nil.
+type hooks struct {
+	observe         func(daemon.Event)
+	snapshotDeleted func(name string)
 }
 
 // checkFolder is the folder of the mounts of checks, below [gluster] mount_dir.
@@ -36,19 +43,19 @@ const checkFolder = "check"
 
 // openApp loads the configuration and builds all parts. It connects to nothing
 // but the BackupDisk.
-func openApp(g *globals, observe func(daemon.Event)) (*app, error) {
+func openApp(g *globals, h hooks) (*app, error) {
 	c, err := g.load()
 	if err != nil {
 		return nil, err
 	}
-	a := &app{cfg: c, log: g.logger(c.Log), command: g.command}
+	a := &app{cfg: c, log: g.logger(c.Log), command: g.command, hooks: h}
 	if err := a.openDisk(); err != nil {
 		return nil, err
 	}
 	if err := a.connect(); err != nil {
 		return nil, err
 	}
-	a.daemon, err = a.newDaemon(observe)
+	a.daemon, err = a.newDaemon(c)
 	return a, err
 }
 
@@ -62,22 +69,22 @@ func openCheck(g *globals) (*app, error) {
 	if err := a.connect(); err != nil {
 		return nil, err
 	}
-	a.daemon, err = a.newDaemon(nil)
+	a.daemon, err = a.newDaemon(c)
 	return a, err
 }
 
 // openLocal is openApp for what needs the BackupDisk only. The daemon that it
 // builds can reach no cluster.
-func openLocal(g *globals, observe func(daemon.Event)) (*app, error) {
+func openLocal(g *globals, h hooks) (*app, error) {
 	c, err := g.parse()
 	if err != nil {
 		return nil, err
 	}
-	a := &app{cfg: c, log: g.logger(c.Log), local: runner.NewLocal(runner.LocalOptions{})}
+	a := &app{cfg: c, log: g.logger(c.Log), local: runner.NewLocal(runner.LocalOptions{}), hooks: h}
 	if err := a.openDisk(); err != nil {
 		return nil, err
 	}
-	a.daemon, err = a.newDaemon(observe)
+	a.daemon, err = a.newDaemon(c)
 	return a, err
 }
 
@@ -123,12 +130,9 @@ func newEngine(c config.Copy, log *slog.Logger) (daemon.Engine, error) {
 	return copier.NewNative(copier.NativeOptions{BandwidthLimit: int64(c.BandwidthLimit), Logger: log})
 }
 
-func (a *app) newDaemon(observe func(daemon.Event)) (*daemon.Daemon, error) {
-	return a.newDaemonWith(a.cfg, observe)
-}
-
-// newDaemonWith is newDaemon with the policies of another configuration.
-func (a *app) newDaemonWith(c *config.Config, observe func(daemon.Event)) (*daemon.Daemon, error) {
+// newDaemon returns a daemon with the policies of a configuration, which may be
+// another one than that of the connections.
+func (a *app) newDaemon(c *config.Config) (*daemon.Daemon, error) {
 	engine, err := newEngine(a.cfg.Copy, a.log)
 	if err != nil {
 		return nil, err
@@ -149,7 +153,7 @@ func (a *app) newDaemonWith(c *config.Config, observe func(daemon.Event)) (*daem
 		Limits:   daemon.Limits{PoolData: float64(c.Limits.PoolData), PoolMetadata: float64(c.Limits.PoolMetadata)},
 		Keep:     daemon.SnapshotRetention{Backup: time.Duration(c.Retention.Snapshots), Safety: time.Duration(c.Retention.SafetySnapshots)},
 		Parallel: c.Backup.Parallel, ParallelSnapshots: c.Backup.ParallelSnapshots, Retries: c.Backup.Retries, Timeout: time.Duration(c.Backup.Timeout),
-		Observe: observe, Logger: a.log,
+		Observe: a.hooks.observe, SnapshotDeleted: a.hooks.snapshotDeleted, Logger: a.log,
 	})
 }
 

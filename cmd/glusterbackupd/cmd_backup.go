@@ -68,7 +68,7 @@ func parseKeys(names []string) ([]catalog.Key, error) {
 // runBackup backs up the named claims, or all when none is named.
 func runBackup(ctx context.Context, g *globals, keys []catalog.Key) (err error) {
 	p := newProgress(g.err)
-	a, err := openApp(g, p.observe)
+	a, err := openApp(g, hooks{observe: p.observe})
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func withRestore(g *globals, f restoreFlags, restore func(*app) (daemon.Restored
 	if f.to != "" {
 		open = openLocal
 	}
-	a, err := open(g, p.observe)
+	a, err := open(g, hooks{observe: p.observe})
 	if err != nil {
 		return err
 	}

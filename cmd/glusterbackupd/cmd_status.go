@@ -92,7 +92,7 @@ func statusOutputOf(st daemon.Status) statusOutput {
 }
 
 func runStatus(ctx context.Context, g *globals) (err error) {
-	a, err := openApp(g, nil)
+	a, err := openApp(g, hooks{})
 	if err != nil {
 		return err
 	}

@@ -70,6 +70,7 @@ var phaseNames = map[daemon.Phase]metrics.Phase{
 
 // observe is the daemon's Observe: it measures the phases of runs.
 func (s *server) observe(e daemon.Event) {
+	s.tenants.observe(e)
 	if e.Volume == "" || e.Progress.Bytes > 0 {
 		return
 	}
@@ -167,6 +168,7 @@ func (s *server) metricsState() metrics.State {
 	if s.service == nil {
 		return state
 	}
+	state.LastVerified = s.verify.Oldest()
 	snapshots := map[string]map[string]bool{}
 	for _, c := range s.service.Status().Claims {
 		name, exposed := stateNames[c.Coverage]

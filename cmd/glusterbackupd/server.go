@@ -32,6 +32,8 @@ type server struct {
 	service *daemon.Service
 	janitor *daemon.Janitor
 	pools   *daemon.PoolWatch
+	tenants tenants
+	verify  *daemon.Verifier
 	tell    *teller
 	metrics *metrics.Metrics
 	http    *metrics.Server // Nil without [metrics] listen.
@@ -64,7 +66,7 @@ func (w *worker) Prune(ctx context.Context, c daemon.Candidate) (int, error) {
 func newServer(ctx context.Context, g *globals, manager *systemd.Notifier) (*server, error) {
 	s := &server{g: g, manager: manager, state: newLiveState(), stand: make(chan struct{}, 1)}
 	var err error
-	if s.app, err = openApp(g, s.observe); err != nil {
+	if s.app, err = openApp(g, hooks{observe: s.observe, snapshotDeleted: s.tenants.snapshotDeleted}); err != nil {
 		return nil, err
 	}
 	s.cfg = s.app.cfg
@@ -127,7 +129,7 @@ func (s *server) assemble(inventory daemon.Inventory) (err error) {
 	if s.service, err = daemon.NewService(o); err != nil {
 		return err
 	}
-	if err := s.newHelpers(); err != nil {
+	if err := errors.Join(s.newHelpers(), s.newTenants()); err != nil {
 		return err
 	}
 	return s.newHTTP()
@@ -169,6 +171,13 @@ func (s *server) newHelpers() (err error) {
 	s.janitor, err = daemon.NewJanitor(daemon.JanitorOptions{
 		Daemon: s.worker.Load, Status: s.service.Status, Cancel: s.service.CancelVolume,
 		Policy: s.deletedPolicy, Pruned: s.metrics.Pruned, Logger: s.app.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.verify, err = daemon.NewVerifier(daemon.VerifierOptions{
+		Daemon: s.worker.Load, Status: s.service.Status, Tell: s.tell.verified, Logger: s.app.log,
+		Every: func() time.Duration { return time.Duration(s.config().Backup.Verify) },
 	})
 	if err != nil {
 		return err
@@ -228,7 +237,8 @@ func (s *server) run(ctx context.Context, hangup <-chan os.Signal) error {
 	// Events of the last runs are written after the service has ended.
 	telling, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	var helpers, voices errgroup.Group
-	for _, work := range []func(context.Context){s.janitor.Run, s.pools.Run, s.watchDisk, func(ctx context.Context) { s.reloads(ctx, hangup) }} {
+	works := []func(context.Context){s.janitor.Run, s.pools.Run, s.verify.Run, s.watchDisk, func(ctx context.Context) { s.reloads(ctx, hangup) }}
+	for _, work := range append(works, s.tenants.work()...) {
 		helpers.Go(func() error {
 			work(ctx)
 			return nil
@@ -268,6 +278,7 @@ func (s *server) notice(n daemon.Notice) {
 		s.said(s.manager.Ready())
 	}
 	s.tell.tell(n)
+	s.tenants.notice(n)
 	s.stands()
 }
 
@@ -368,7 +379,7 @@ func (s *server) reload(ctx context.Context) (remark string, err error) {
 	old := s.app.cfg
 	frozen.Destination, frozen.Kubernetes, frozen.Heketi = old.Destination, old.Kubernetes, old.Heketi
 	frozen.Gluster, frozen.Copy, frozen.Volumes = old.Gluster, old.Copy, old.Volumes
-	d, err := s.app.newDaemonWith(&frozen, s.observe)
+	d, err := s.app.newDaemon(&frozen)
 	if err != nil {
 		return "", err
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/daemon"
 	"github.com/glusterbackupd/glusterbackupd/kube"
 	"github.com/glusterbackupd/glusterbackupd/metrics"
@@ -171,6 +172,29 @@ func eventOf(n daemon.Notice) (reason string, kind kube.EventType, message strin
 	default:
 	}
 	return "", "", ""
+}
+
+// verified tells what a verification found. What a tenant can do about damage is
+// to know that the newest backup cannot be relied on.
+func (t *teller) verified(c daemon.ClaimStatus, b catalog.Backup, err error) {
+	log := t.log.With("claim", b.Key.String(), "backup", b.ID)
+	if err == nil {
+		t.metrics.Verified(metrics.Intact)
+		log.Info("backup verified", "bytes", b.Summary.Bytes)
+		return
+	}
+	t.metrics.Verified(metrics.Damaged)
+	log.Error("backup is damaged", "error", err, "remedy", remedyOf(err))
+	t.event(c.Claim, kube.Warning, "BackupDamaged", "backup "+b.ID+": "+err.Error())
+}
+
+// restored tells how a restore ended that a tenant asked for.
+func (t *teller) restored(claim kube.Claim, done bool, message string) {
+	if done {
+		t.event(claim, kube.Normal, "Restored", message)
+		return
+	}
+	t.event(claim, kube.Warning, "RestoreFailed", message)
 }
 
 // event puts an event about the claim into the queue.
