@@ -31,6 +31,10 @@ type Kubernetes struct {
 	// deletes its VolumeSnapshot: "delete", or "keep" until [retention] snapshots
 	// is over. The backup stays either way.
 	SnapshotDeletion SnapshotDeletion `toml:"snapshot_deletion" example:"keep"`
+	// SnapshotClaims says whether each kept snapshot of a claim with files is
+	// also shown as a read-only claim in the same namespace, which pods can mount.
+	// These claims count against the namespace's quota.
+	SnapshotClaims bool `toml:"snapshot_claims" example:"true"`
 }
 
 // SnapshotDeletion is what the deletion of a VolumeSnapshot does.

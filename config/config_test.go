@@ -77,7 +77,7 @@ func TestEveryKey(t *testing.T) {
 		},
 		Kubernetes: &config.Kubernetes{
 			LeaseNamespace: "glusterfs", Lease: duration(t, "1m"),
-			Snapshots: config.SnapshotsNone, SnapshotClass: "backup.example", SnapshotDeletion: config.KeepSnapshot,
+			Snapshots: config.SnapshotsNone, SnapshotClass: "backup.example", SnapshotDeletion: config.KeepSnapshot, SnapshotClaims: true,
 		},
 		Heketi: &config.Heketi{
 			URL: "https://heketi.example.com:8080", User: "user", KeyFile: "/etc/key", CAFile: "/etc/ca.pem", Timeout: duration(t, "1m"),

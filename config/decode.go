@@ -53,6 +53,13 @@ func (d decoder) value(key string, raw any, v reflect.Value) {
 			return
 		}
 		v.SetInt(n)
+	case reflect.Bool:
+		on, ok := raw.(bool)
+		if !ok {
+			d.mismatch(key, "true or false", raw)
+			return
+		}
+		v.SetBool(on)
 	default:
 		s, ok := raw.(string)
 		if !ok {

@@ -201,6 +201,8 @@ func exampleOf(field reflect.StructField) any {
 	switch field.Type.Kind() {
 	case reflect.Slice:
 		return strings.Fields(text)
+	case reflect.Bool:
+		return text == "true"
 	case reflect.Int:
 		if _, err := fmt.Sscan(text, &n); err == nil {
 			return n
@@ -220,6 +222,8 @@ func kind(t reflect.Type) string {
 		return "list of strings"
 	case t.Kind() == reflect.Int:
 		return "integer"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
 	}
 	return "string"
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -46,6 +47,10 @@ type Options struct {
 	// SnapshotDeleted is told the name of each Gluster snapshot that was deleted,
 	// from several goroutines; it must not block. Optional.
 	SnapshotDeleted func(name string)
+	// SnapshotUsers returns an error while somebody uses a Gluster snapshot of a
+	// published backup, or nobody knows: then it is not deleted, unless its thin
+	// pool fills up. Optional.
+	SnapshotUsers func(ctx context.Context, name string) error
 	// Observe is called with progress, from several goroutines. Optional.
 	Observe func(Event)
 	// Logger gets what an admin wants to find later. Optional.
@@ -98,6 +103,9 @@ func New(o Options) (*Daemon, error) {
 	}
 	if o.SnapshotDeleted == nil {
 		o.SnapshotDeleted = func(string) {}
+	}
+	if o.SnapshotUsers == nil {
+		o.SnapshotUsers = func(context.Context, string) error { return nil }
 	}
 	if o.Observe == nil {
 		o.Observe = func(Event) {}

@@ -34,13 +34,21 @@ type SnapshotRequests interface {
 	Refuse(ctx context.Context, r kube.SnapshotRequest, reason string) error
 }
 
+// SnapshotClaims are the claims that show the snapshots of this BackupDisk as
+// volumes. *kube.SnapshotClaims implements it.
+type SnapshotClaims interface {
+	List(ctx context.Context) ([]kube.SnapshotClaim, error)
+	Show(ctx context.Context, c kube.SnapshotClaim) error
+	Withdraw(ctx context.Context, c kube.SnapshotClaim) error
+}
+
 // Annotator writes annotations of claims. *kube.Client implements it.
 type Annotator interface {
 	PatchClaimAnnotations(ctx context.Context, namespace, name string, values map[string]*string) error
 }
 
-// ExposerOptions are the parts of an Exposer. All but Delete, Changed and Logger
-// are required.
+// ExposerOptions are the parts of an Exposer. All but SnapshotClaims, Delete,
+// Changed and Logger are required.
 type ExposerOptions struct {
 	// Daemon returns the one that holds the policies of now.
 	Daemon func() *Daemon
@@ -50,6 +58,9 @@ type ExposerOptions struct {
 	Objects   SnapshotObjects
 	Requests  SnapshotRequests
 	Claims    Annotator
+	// SnapshotClaims, when set, show the snapshots of claims with files as claims
+	// too.
+	SnapshotClaims SnapshotClaims
 	// Delete says whether a tenant who deletes a VolumeSnapshot deletes the
 	// Gluster snapshot; else it stays until its time is over, and is only not
 	// shown any more. It may change.
@@ -177,7 +188,10 @@ func (e *Exposer) learn(ctx context.Context, r *exposure) error {
 		e.Look("")
 	}
 	e.api = api
-	r.objects, err = e.o.Objects.List(ctx)
+	if r.objects, err = e.o.Objects.List(ctx); err != nil || e.o.SnapshotClaims == nil {
+		return err
+	}
+	r.copies, err = e.o.SnapshotClaims.List(ctx)
 	return err
 }
 
@@ -202,6 +216,11 @@ func (e *Exposer) due(r *exposure) []string {
 	for _, o := range r.objects {
 		if e.all || e.gone[o.Snapshot] {
 			e.dirty[o.Volume] = true
+		}
+	}
+	for _, c := range r.copies {
+		if e.all || e.gone[c.Snapshot] {
+			e.dirty[c.Volume] = true
 		}
 	}
 	volumes := slices.Sorted(maps.Keys(e.dirty))

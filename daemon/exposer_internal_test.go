@@ -28,6 +28,8 @@ type shelf struct {
 	remove   bool // A deleted VolumeSnapshot deletes the Gluster snapshot.
 	claims   []ClaimStatus
 	objects  []kube.VolumeSnapshot
+	copies   []kube.SnapshotClaim
+	users    error // Of the snapshot claims.
 	requests []kube.SnapshotRequest
 	refused  []string
 	demands  []string
@@ -146,6 +148,28 @@ func (s *shelf) Refuse(_ context.Context, r kube.SnapshotRequest, reason string)
 	return nil
 }
 
+// copyShelf are the snapshot claims of the shelf.
+type copyShelf struct{ *shelf }
+
+func (s copyShelf) List(context.Context) ([]kube.SnapshotClaim, error) {
+	return slices.Clone(s.copies), nil
+}
+
+func (s copyShelf) Show(_ context.Context, c kube.SnapshotClaim) error {
+	s.writes++
+	c.PV, c.Complete = "", true
+	s.copies = append(s.copies, c)
+	return nil
+}
+
+func (s copyShelf) Withdraw(_ context.Context, c kube.SnapshotClaim) error {
+	if s.users != nil {
+		return s.users
+	}
+	s.copies = slices.DeleteFunc(s.copies, func(x kube.SnapshotClaim) bool { return x.Name == c.Name })
+	return nil
+}
+
 func (s *shelf) PatchClaimAnnotations(_ context.Context, _, name string, values map[string]*string) error {
 	s.writes++
 	for n := range s.claims {
@@ -255,6 +279,43 @@ func TestTenantDeletesVolumeSnapshot(t *testing.T) {
 				t.Errorf("backups: %v, %v", backups, err)
 			}
 		})
+	}
+}
+
+// TestSnapshotClaims come with each snapshot of files and go with it, but stay,
+// with the snapshot, under a pod that uses them.
+func TestSnapshotClaims(t *testing.T) {
+	s := newShelf(t, "a")
+	s.exposer.o.SnapshotClaims = copyShelf{s}
+	s.d.o.SnapshotUsers = func(context.Context, string) error { return s.users }
+	s.api = kube.SnapshotsNone // They need no definitions.
+	s.backUp(monday, "ns-1", "a")
+	s.look()
+	if len(s.copies) != 1 || s.copies[0].Name != mondayA || s.copies[0].Claim != "a" || s.copies[0].Snapshot != s.cluster.snapshots[0].Name {
+		t.Fatalf("shown: %+v", s.copies)
+	}
+	writes := s.writes
+	if s.look(); s.writes != writes {
+		t.Errorf("%d writes when nothing has changed", s.writes-writes)
+	}
+	s.users = &kube.InUseError{Namespace: "office", Claim: mondayA, Pods: []string{"reader"}}
+	hosts := []string{"host"}
+	for name, remove := range map[string]func() error{
+		"its time is over":            func() error { _, err := s.d.ExpireSnapshots(t.Context(), hosts, "vol"); return err },
+		"its VolumeSnapshot is gone":  func() error { return s.d.DropSnapshot(t.Context(), hosts, "vol", s.copies[0].Snapshot) },
+		"the claim itself is deleted": func() error { return s.d.DropSnapshots(t.Context(), hosts, "vol") },
+	} {
+		if err := remove(); len(s.cluster.snapshots) != 1 {
+			t.Errorf("%s: deleted under a pod, %v", name, err)
+		}
+	}
+	s.users = nil
+	if _, err := s.d.ExpireSnapshots(t.Context(), hosts, "vol"); err != nil || len(s.cluster.snapshots) != 0 {
+		t.Errorf("left are %+v, %v", s.cluster.snapshots, err)
+	}
+	s.look()
+	if len(s.copies) != 0 {
+		t.Errorf("still shown: %+v", s.copies)
 	}
 }
 

@@ -20,7 +20,8 @@ type exposure struct {
 	*Exposer
 	claims  map[string]ClaimStatus // By UID.
 	objects []kube.VolumeSnapshot
-	pause   time.Duration // Until the next round.
+	copies  []kube.SnapshotClaim // Only where they are shown.
+	pause   time.Duration        // Until the next round.
 }
 
 // failed notes that a volume has to be looked at again.
@@ -99,7 +100,9 @@ func (r *exposure) hide(ctx context.Context, c ClaimStatus, backup string) error
 	return err
 }
 
-func hiddenOf(c ClaimStatus) []string { return strings.Fields(c.Claim.Annotations[kube.HiddenAnnotation]) }
+func hiddenOf(c ClaimStatus) []string {
+	return strings.Fields(c.Claim.Annotations[kube.HiddenAnnotation])
+}
 
 // with returns a map with one more value; the one that is given may be shared.
 func with(values map[string]string, key, value string) map[string]string {
@@ -133,13 +136,13 @@ func (r *exposure) audit(ctx context.Context, volume string) {
 		r.failed(ctx, volume, "VolumeSnapshots are not up to date", err)
 		return
 	}
+	errs := r.auditClaims(ctx, volume, wanted)
+	if r.api == kube.SnapshotsNone {
+		wanted = nil
+	}
 	missing, surplus := compare(wanted, slices.DeleteFunc(slices.Clone(r.objects), func(o kube.VolumeSnapshot) bool {
 		return o.Volume != volume || o.Deleting
 	}))
-	if r.api == kube.SnapshotsNone {
-		return
-	}
-	var errs []error
 	for _, o := range surplus {
 		errs = append(errs, r.o.Objects.Withdraw(ctx, o))
 	}
@@ -147,10 +150,44 @@ func (r *exposure) audit(ctx context.Context, volume string) {
 		errs = append(errs, r.o.Objects.Show(ctx, w))
 	}
 	if err := errors.Join(errs...); err != nil {
-		r.failed(ctx, volume, "VolumeSnapshots are not up to date", err)
+		r.failed(ctx, volume, "VolumeSnapshots or snapshot claims are not up to date", err)
 	} else if len(missing) > 0 {
 		r.again(volume, exposeRetry) // Are they ready by then?
 	}
+}
+
+// auditClaims makes the snapshot claims of a volume what they should be: one for
+// each snapshot of a claim with files. One that a pod uses stays.
+func (r *exposure) auditClaims(ctx context.Context, volume string, wanted []kube.VolumeSnapshot) (errs []error) {
+	if r.o.SnapshotClaims == nil {
+		return nil
+	}
+	want := map[kube.SnapshotClaim]bool{}
+	for _, w := range wanted {
+		if !w.Block {
+			want[kube.SnapshotClaim{
+				Namespace: w.Namespace, Name: w.Name, Claim: w.Claim, ClaimUID: w.ClaimUID, Volume: w.Volume, Snapshot: w.Snapshot,
+			}] = true
+		}
+	}
+	for _, c := range r.copies {
+		if c.Volume != volume {
+			continue
+		}
+		complete := c.Complete
+		c.Complete = false
+		switch {
+		case !want[c]:
+			errs = append(errs, r.o.SnapshotClaims.Withdraw(ctx, c))
+		case complete:
+			delete(want, c)
+		}
+	}
+	for c := range want {
+		c.PV = r.claims[c.ClaimUID].Claim.PV
+		errs = append(errs, r.o.SnapshotClaims.Show(ctx, c))
+	}
+	return errs
 }
 
 // compare returns the wanted objects that are missing or not ready, and the
@@ -386,8 +423,11 @@ func (d *Daemon) DropSnapshot(ctx context.Context, hosts []string, volume, name 
 	if err != nil {
 		return err
 	}
-	if err := g.DeleteSnapshot(ctx, name); err != nil {
-		return fmt.Errorf("volume %s: %w", volume, err)
+	if err = d.o.SnapshotUsers(ctx, name); err == nil {
+		err = g.DeleteSnapshot(ctx, name)
+	}
+	if err != nil {
+		return fmt.Errorf("volume %s: snapshot %s: %w", volume, name, err)
 	}
 	d.log.Info("snapshot deleted, since its VolumeSnapshot is", "volume", volume, "snapshot", name)
 	return nil

@@ -319,8 +319,12 @@ func (d *Daemon) DropSnapshots(ctx context.Context, hosts []string, volume strin
 		if _, ours := d.ownPurpose(s); !ours {
 			continue
 		}
-		if err := g.DeleteSnapshot(ctx, s.Name); err != nil {
-			return fmt.Errorf("volume %s: %w", volume, err)
+		err := d.o.SnapshotUsers(ctx, s.Name)
+		if err == nil {
+			err = g.DeleteSnapshot(ctx, s.Name)
+		}
+		if err != nil {
+			return fmt.Errorf("volume %s: snapshot %s: %w", volume, s.Name, err)
 		}
 		d.log.Info("snapshot deleted, since the claim is", "volume", volume, "snapshot", s.Name)
 	}

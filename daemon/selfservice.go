@@ -131,7 +131,7 @@ func (s *SelfService) Observe(e Event) {
 // look begins what tenants wish for.
 func (s *SelfService) look(ctx context.Context) {
 	st := s.o.Status()
-	if !st.Ready || st.Err != nil {
+	if !st.Ready || st.Err != nil || ctx.Err() != nil {
 		return
 	}
 	for _, c := range st.Claims {

@@ -157,7 +157,9 @@ func (n *counter) RestoreBlock(ctx context.Context, q BlockRequest) (Restored, e
 	return n.work(ctx, q.Key, q.At+" "+q.Image, q.Confirm)
 }
 
-func (n *counter) note(name string) string { return n.claims[name].Annotations[kube.RestoreStatusAnnotation] }
+func (n *counter) note(name string) string {
+	return n.claims[name].Annotations[kube.RestoreStatusAnnotation]
+}
 
 func TestSelfService(t *testing.T) {
 	const id = "20181202T000000Z"
@@ -236,13 +238,15 @@ func TestSelfServiceGoesOn(t *testing.T) {
 // is verified.
 func TestSelfServiceLooksAgainBeforeItWrites(t *testing.T) {
 	for name, change := range map[string]func(*kube.Claim){
-		"another value":                   func(c *kube.Claim) { c.Annotations = map[string]string{kube.RestoreAnnotation: "20181201"} },
-		"the wish is gone":                func(c *kube.Claim) { c.Annotations = nil },
-		"another claim of the same name":  func(c *kube.Claim) { c.UID = "uid-2" },
-		"a namespace of the same name":    func(c *kube.Claim) { c.NamespaceUID = "ns-2" },
-		"nobody knows whose namespace":    func(c *kube.Claim) { c.NamespaceUID = "" },
-		"somebody else has just done it":  func(c *kube.Claim) { c.Annotations = with(c.Annotations, kube.RestoreStatusAnnotation, "latest: done") },
-		"somebody else has just tried it": func(c *kube.Claim) { c.Annotations = with(c.Annotations, kube.RestoreStatusAnnotation, "latest: failed") },
+		"another value":                  func(c *kube.Claim) { c.Annotations = map[string]string{kube.RestoreAnnotation: "20181201"} },
+		"the wish is gone":               func(c *kube.Claim) { c.Annotations = nil },
+		"another claim of the same name": func(c *kube.Claim) { c.UID = "uid-2" },
+		"a namespace of the same name":   func(c *kube.Claim) { c.NamespaceUID = "ns-2" },
+		"nobody knows whose namespace":   func(c *kube.Claim) { c.NamespaceUID = "" },
+		"somebody else has just done it": func(c *kube.Claim) { c.Annotations = with(c.Annotations, kube.RestoreStatusAnnotation, "latest: done") },
+		"somebody else has just tried it": func(c *kube.Claim) {
+			c.Annotations = with(c.Annotations, kube.RestoreStatusAnnotation, "latest: failed")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -128,7 +128,13 @@ func (d *Daemon) expire(ctx context.Context, g Snapshots, volume string, now tim
 		if !expired(s, p, known, d.o.Keep, now) {
 			continue
 		}
-		err := retry(ctx, d.o.Retries, func() error { return g.DeleteSnapshot(ctx, s.Name) })
+		err := error(nil)
+		if p == forBackup && known { // Only these are shown to tenants.
+			err = d.o.SnapshotUsers(ctx, s.Name)
+		}
+		if err == nil {
+			err = retry(ctx, d.o.Retries, func() error { return g.DeleteSnapshot(ctx, s.Name) })
+		}
 		if err != nil {
 			d.log.Warn("snapshot is due but was not deleted", "volume", volume, "snapshot", s.Name, "error", err)
 			continue

@@ -35,6 +35,7 @@ type app struct {
 type hooks struct {
 	observe         func(daemon.Event)
 	snapshotDeleted func(name string)
+	snapshotUsers   func(ctx context.Context, name string) error
 }
 
 // checkFolder is the folder of the mounts of checks, below [gluster] mount_dir.
@@ -153,7 +154,7 @@ func (a *app) newDaemon(c *config.Config) (*daemon.Daemon, error) {
 		Limits:   daemon.Limits{PoolData: float64(c.Limits.PoolData), PoolMetadata: float64(c.Limits.PoolMetadata)},
 		Keep:     daemon.SnapshotRetention{Backup: time.Duration(c.Retention.Snapshots), Safety: time.Duration(c.Retention.SafetySnapshots)},
 		Parallel: c.Backup.Parallel, ParallelSnapshots: c.Backup.ParallelSnapshots, Retries: c.Backup.Retries, Timeout: time.Duration(c.Backup.Timeout),
-		Observe: a.hooks.observe, SnapshotDeleted: a.hooks.snapshotDeleted, Logger: a.log,
+		Observe: a.hooks.observe, SnapshotDeleted: a.hooks.snapshotDeleted, SnapshotUsers: a.hooks.snapshotUsers, Logger: a.log,
 	})
 }
 

@@ -66,7 +66,7 @@ func (w *worker) Prune(ctx context.Context, c daemon.Candidate) (int, error) {
 func newServer(ctx context.Context, g *globals, manager *systemd.Notifier) (*server, error) {
 	s := &server{g: g, manager: manager, state: newLiveState(), stand: make(chan struct{}, 1)}
 	var err error
-	if s.app, err = openApp(g, hooks{observe: s.observe, snapshotDeleted: s.tenants.snapshotDeleted}); err != nil {
+	if s.app, err = openApp(g, hooks{observe: s.observe, snapshotDeleted: s.tenants.snapshotDeleted, snapshotUsers: s.tenants.snapshotUsers}); err != nil {
 		return nil, err
 	}
 	s.cfg = s.app.cfg

@@ -13,6 +13,7 @@ import (
 // It is empty without Kubernetes.
 type tenants struct {
 	snapshots   *kube.Snapshots
+	claims      *kube.SnapshotClaims // Nil unless they are wanted.
 	exposer     *daemon.Exposer
 	selfService *daemon.SelfService
 }
@@ -35,13 +36,19 @@ func (s *server) newTenants() (err error) {
 	if err != nil {
 		return err
 	}
-	s.tenants.exposer, err = daemon.NewExposer(daemon.ExposerOptions{
+	o := daemon.ExposerOptions{
 		Daemon: s.worker.Load, Status: s.service.Status, BackUpNow: s.service.BackUpNow,
 		Objects: s.tenants.snapshots, Requests: s.tenants.snapshots, Claims: a.kube,
 		Delete:  func() bool { return k.SnapshotDeletion == config.DeleteSnapshot },
 		Changed: s.tenants.snapshots.Changed(), Logger: a.log,
-	})
-	if err != nil {
+	}
+	if k.SnapshotClaims {
+		if s.tenants.claims, err = a.kube.SnapshotClaims(a.catalog.ID()); err != nil {
+			return err
+		}
+		o.SnapshotClaims = s.tenants.claims
+	}
+	if s.tenants.exposer, err = daemon.NewExposer(o); err != nil {
 		return err
 	}
 	s.tenants.selfService, err = daemon.NewSelfService(daemon.SelfServiceOptions{
@@ -79,6 +86,14 @@ func (t *tenants) notice(n daemon.Notice) {
 		}
 	default:
 	}
+}
+
+// snapshotUsers says who uses a snapshot through its claim.
+func (t *tenants) snapshotUsers(ctx context.Context, name string) error {
+	if t.claims == nil {
+		return nil
+	}
+	return t.claims.Users(ctx, name)
 }
 
 // snapshotDeleted hears of each Gluster snapshot that was deleted.

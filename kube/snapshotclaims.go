@@ -1,0 +1,296 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// ErrInUse means that a pod uses the claim; the error is an [*InUseError].
+var ErrInUse = errors.New("in use")
+
+// InUseError names the pods that use a claim.
+type InUseError struct {
+	Namespace, Claim string
+	Pods             []string
+}
+
+// Error names claim and pods.
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("claim %s/%s is used by pod %s", e.Namespace, e.Claim, strings.Join(e.Pods, ", "))
+}
+
+// Is makes the error one of ErrInUse.
+func (e *InUseError) Is(target error) bool { return target == ErrInUse }
+
+// Remedy says what ends it.
+func (e *InUseError) Remedy() string { return "it goes when the pods have ended" }
+
+// SnapshotClaim is a claim of a tenant whose volume is a Gluster snapshot of
+// another one: read-only, for pods to take files out of.
+type SnapshotClaim struct {
+	// Namespace and Name of the claim; the caller chooses the name.
+	Namespace, Name string
+	// Claim, ClaimUID and PV are what it is a snapshot of.
+	Claim, ClaimUID, PV string
+	// Volume and Snapshot are Gluster's names.
+	Volume, Snapshot string
+	// Complete says whether both its objects exist; it is what the API server
+	// says, and ignored by Show.
+	Complete bool
+}
+
+// SnapshotClaims shows Gluster snapshots to tenants as claims. It is safe for
+// concurrent use.
+//
+// Each has a PersistentVolume of ours, which tenants cannot write and which
+// tells what it is, and a claim that is bound to it. A claim of the same name
+// that is the tenant's own is neither changed nor removed.
+type SnapshotClaims struct {
+	client     *Client
+	repository string
+}
+
+// SnapshotClaims returns what shows snapshots of a repository as claims.
+func (c *Client) SnapshotClaims(repository string) (*SnapshotClaims, error) {
+	if repository == "" || len(validation.IsValidLabelValue(repository)) != 0 {
+		return nil, c.malformed(request{op: "show", resource: claimResource}, fmt.Sprintf("repository %.100q cannot be the value of a label", repository))
+	}
+	return &SnapshotClaims{client: c, repository: repository}, nil
+}
+
+// List returns those that exist, also half, ordered by namespace and name. It
+// takes one list of our PersistentVolumes and, for each, one read of the claim.
+func (s *SnapshotClaims) List(ctx context.Context) ([]SnapshotClaim, error) {
+	r := request{op: "list", resource: volumeResource}
+	var list []SnapshotClaim
+	err := s.client.listLabeled(ctx, r, managedLabel+"="+managedBy+","+RepositoryLabel+"="+s.repository, func(u *unstructured.Unstructured) error {
+		var pv corev1.PersistentVolume
+		if err := s.client.convert(r, u, &pv); err != nil {
+			return err
+		}
+		ref, notes := pv.Spec.ClaimRef, pv.Annotations
+		if ref == nil {
+			return nil // Not one that we have made.
+		}
+		list = append(list, SnapshotClaim{
+			Namespace: ref.Namespace, Name: ref.Name, Claim: notes[claimAnnotation], ClaimUID: notes[claimUIDAnnotation],
+			Volume: notes[volumeAnnotation], Snapshot: notes[snapshotAnnotation],
+		})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for n := range list {
+		pvc, err := s.own(ctx, list[n])
+		if err != nil && !errors.Is(err, ErrNameTaken) {
+			return nil, err
+		}
+		list[n].Complete = pvc != nil
+	}
+	slices.SortFunc(list, func(a, b SnapshotClaim) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return list, nil
+}
+
+// volumeName is that of the PersistentVolume: the same one each time, so that
+// what was interrupted is found again.
+func (s *SnapshotClaims) volumeName(v SnapshotClaim) string {
+	return managedBy + "-" + digest(strings.Join([]string{s.repository, v.ClaimUID, v.Snapshot, v.Namespace, v.Name}, "/"))
+}
+
+// own returns the claim if it is bound to our volume, or meant to be; nil when
+// there is none of that name, and ErrNameTaken when it is another one.
+func (s *SnapshotClaims) own(ctx context.Context, v SnapshotClaim) (*unstructured.Unstructured, error) {
+	r := request{op: "read", resource: claimResource, namespace: v.Namespace, name: v.Name}
+	pvc, err := s.client.get(ctx, r)
+	if errors.Is(err, ErrNoClaim) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if text(pvc, "spec", "volumeName") != s.volumeName(v) {
+		e := s.client.about(r, errors.New("the claim is none of ours"))
+		e.kind, e.remedy = ErrNameTaken, "Its owner has to give it another name for the snapshot to be shown as a claim."
+		return nil, e
+	}
+	return pvc, nil
+}
+
+// Show makes what is missing. It takes three requests when it makes both
+// objects, and two when there is nothing to do.
+func (s *SnapshotClaims) Show(ctx context.Context, v SnapshotClaim) error {
+	r := request{op: "show", resource: claimResource, namespace: v.Namespace, name: v.Name}
+	if err := s.client.checkNames(r); err != nil {
+		return err
+	}
+	if !namePattern.MatchString(v.Volume) || !namePattern.MatchString(v.Snapshot) || v.ClaimUID == "" {
+		return s.client.malformed(r, fmt.Sprintf("%.100q of %.100q cannot be a snapshot", v.Snapshot, v.Volume))
+	}
+	pvc, err := s.own(ctx, v)
+	if err != nil {
+		return err
+	}
+	source, err := s.client.volume(ctx, v.PV)
+	if err != nil {
+		return err
+	}
+	if source == nil || source.Spec.Glusterfs == nil {
+		return s.client.about(r, fmt.Errorf("PersistentVolume %s is no glusterfs volume", v.PV))
+	}
+	if err := s.create(ctx, request{op: "create", resource: volumeResource, name: s.volumeName(v)}, s.newVolume(v, source)); err != nil {
+		return err
+	}
+	if pvc != nil {
+		return nil
+	}
+	return s.create(ctx, request{op: "create", resource: claimResource, namespace: v.Namespace, name: v.Name}, s.newClaim(v, source))
+}
+
+// create makes an object. One that exists is the same one, made by somebody who
+// was interrupted or faster: the names of volumes are ours, and that of a claim
+// was looked at.
+func (s *SnapshotClaims) create(ctx context.Context, r request, object any) error {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		return s.client.about(r, err)
+	}
+	limited, cancel := s.client.limit(ctx)
+	defer cancel()
+	_, err = s.client.resource(r).Create(limited, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return s.client.fail(ctx, limited, r, err)
+	}
+	return nil
+}
+
+// newVolume is the volume of the claim with the snapshot in its place: a kubelet
+// mounts HOST:/snaps/SNAPSHOT/VOLUME, with the slash in front.
+func (s *SnapshotClaims) newVolume(v SnapshotClaim, source *corev1.PersistentVolume) *corev1.PersistentVolume {
+	pv := &corev1.PersistentVolume{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolume"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name:   s.volumeName(v),
+			Labels: map[string]string{managedLabel: managedBy, RepositoryLabel: s.repository},
+			Annotations: map[string]string{
+				claimAnnotation: v.Claim, claimUIDAnnotation: v.ClaimUID, volumeAnnotation: v.Volume, snapshotAnnotation: v.Snapshot,
+			},
+		},
+		Spec: corev1.PersistentVolumeSpec{
+			Capacity: onlyStorage(source.Spec.Capacity), AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadOnlyMany},
+			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
+			ClaimRef:                      &corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: v.Namespace, Name: v.Name},
+			PersistentVolumeSource: corev1.PersistentVolumeSource{Glusterfs: &corev1.GlusterfsPersistentVolumeSource{
+				EndpointsName: source.Spec.Glusterfs.EndpointsName, EndpointsNamespace: source.Spec.Glusterfs.EndpointsNamespace,
+				Path: "/snaps/" + v.Snapshot + "/" + v.Volume, ReadOnly: true,
+			}},
+		},
+	}
+	if gid, ok := source.Annotations[gidAnnotation]; ok {
+		pv.Annotations[gidAnnotation] = gid // The supplemental group of pods that use it.
+	}
+	return pv
+}
+
+// gidAnnotation is that of a volume whose files belong to a group of its own.
+const gidAnnotation = "pv.beta.kubernetes.io/gid"
+
+func (s *SnapshotClaims) newClaim(v SnapshotClaim, source *corev1.PersistentVolume) *corev1.PersistentVolumeClaim {
+	var none string
+	pvc := &corev1.PersistentVolumeClaim{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: v.Namespace, Name: v.Name, Labels: map[string]string{managedLabel: managedBy, RepositoryLabel: s.repository},
+			Annotations: map[string]string{claimAnnotation: v.Claim, snapshotAnnotation: v.Snapshot},
+		},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadOnlyMany}, StorageClassName: &none, VolumeName: s.volumeName(v),
+			Resources: corev1.VolumeResourceRequirements{Requests: onlyStorage(source.Spec.Capacity)},
+		},
+	}
+	if len(validation.IsValidLabelValue(v.Claim)) == 0 {
+		pvc.Labels[claimLabel] = v.Claim
+	}
+	return pvc
+}
+
+// Users returns the pods that use the claims of a Gluster snapshot, as an
+// [*InUseError]; nil when there are none.
+func (s *SnapshotClaims) Users(ctx context.Context, snapshot string) error {
+	list, err := s.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, v := range list {
+		if v.Snapshot != snapshot || !v.Complete {
+			continue
+		}
+		if err := s.refuseInUse(ctx, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *SnapshotClaims) refuseInUse(ctx context.Context, v SnapshotClaim) error {
+	pods, err := s.client.Users(ctx, v.Namespace, v.Name)
+	if err != nil || len(pods) == 0 {
+		return err
+	}
+	e := &InUseError{Namespace: v.Namespace, Claim: v.Name}
+	for _, p := range pods {
+		e.Pods = append(e.Pods, p.Name)
+	}
+	return e
+}
+
+// Withdraw removes the claim and then its volume, or refuses with ErrInUse as
+// long as a pod uses it. What is missing is no error.
+func (s *SnapshotClaims) Withdraw(ctx context.Context, v SnapshotClaim) error {
+	r := request{op: "delete", resource: claimResource, namespace: v.Namespace, name: v.Name}
+	if err := s.client.checkNames(r); err != nil {
+		return err
+	}
+	pvc, err := s.own(ctx, v)
+	if err != nil && !errors.Is(err, ErrNameTaken) {
+		return err
+	}
+	if pvc != nil {
+		if err := s.refuseInUse(ctx, v); err != nil {
+			return err
+		}
+		if err := s.remove(ctx, r, pvc); err != nil {
+			return err
+		}
+	}
+	return s.remove(ctx, request{op: "delete", resource: volumeResource, name: s.volumeName(v)}, nil)
+}
+
+// remove deletes an object, and no later one of the same name.
+func (s *SnapshotClaims) remove(ctx context.Context, r request, object *unstructured.Unstructured) error {
+	var o metav1.DeleteOptions
+	if object != nil {
+		uid := object.GetUID()
+		o.Preconditions = &metav1.Preconditions{UID: &uid}
+	}
+	limited, cancel := s.client.limit(ctx)
+	defer cancel()
+	err := s.client.resource(r).Delete(limited, r.name, o)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return s.client.fail(ctx, limited, r, err)
+	}
+	return nil
+}
