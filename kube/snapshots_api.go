@@ -135,8 +135,7 @@ func (c *Client) classifySnapshot(e *Error, err error) bool {
 	switch {
 	case apierrors.IsNotFound(err) && notServed(err):
 		c.noSnapshotAPI(e)
-	case apierrors.IsNotFound(err) && missingKind(err) == "namespaces",
-		apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+	case apierrors.IsNotFound(err) && missingKind(err) == "namespaces", terminating(err):
 		e.kind, e.cause = ErrNoNamespace, nil
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
 		e.kind, e.temporary = errConflict, true
@@ -144,6 +143,13 @@ func (c *Client) classifySnapshot(e *Error, err error) bool {
 		return false
 	}
 	return true
+}
+
+// terminating tells whether nothing is made since the namespace is being
+// deleted, which API servers as old as SnapshotsLegacy say in words only.
+func terminating(err error) bool {
+	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) ||
+		apierrors.IsForbidden(err) && strings.HasSuffix(err.Error(), "because it is being terminated")
 }
 
 func (c *Client) noSnapshotAPI(e *Error) {

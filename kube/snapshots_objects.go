@@ -36,7 +36,8 @@ const (
 	// objectLabel of a content finds it by the VolumeSnapshot that it is for.
 	objectLabel = AnnotationPrefix + "object"
 
-	// The annotations; those after schedule only on contents.
+	// The annotations; those from claim-uid on only on contents, but for the
+	// reason of a refusal.
 	claimAnnotation     = AnnotationPrefix + "claim"
 	volumeAnnotation    = AnnotationPrefix + "volume"
 	snapshotAnnotation  = AnnotationPrefix + "snapshot"
@@ -141,7 +142,7 @@ func (o SnapshotOptions) labels(v VolumeSnapshot) map[string]any {
 func (v VolumeSnapshot) notes() map[string]any {
 	notes := map[string]any{
 		claimAnnotation: v.Claim, volumeAnnotation: v.Volume, snapshotAnnotation: v.Snapshot,
-		backupAnnotation: v.Backup, ScheduleAnnotation: v.Schedule,
+		backupAnnotation: v.Backup, ScheduleAnnotation: v.Schedule, refusedAnnotation: nil,
 	}
 	for key, value := range notes {
 		if value == "" {
@@ -158,7 +159,7 @@ func (o SnapshotOptions) contentMeta(v VolumeSnapshot) map[string]any {
 	maps.Copy(notes, map[string]any{
 		objectLabel: v.Namespace + "/" + v.Name, claimUIDAnnotation: v.ClaimUID,
 		createdAnnotation: v.Created.UTC().Format(time.RFC3339Nano), sizeAnnotation: strconv.FormatInt(v.Size, 10),
-		blockAnnotation: nil, refusedAnnotation: nil, refusedAtAnnotation: nil,
+		blockAnnotation: nil, refusedAtAnnotation: nil,
 	})
 	if v.Block {
 		notes[blockAnnotation] = "true"

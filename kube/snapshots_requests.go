@@ -197,12 +197,14 @@ func (n session) requested(ctx context.Context, op string, q SnapshotRequest) (o
 // claim. The controller itself would take that off when the object is ready or
 // deleted only, so that the claim could not be deleted as long as the refused
 // object exists; so it is taken off here, and again by Requests if need be.
-// Without a controller the reason is written on the object here. The tenant can
-// delete the object at any time; the refusal follows it.
+// The reason is written in the object's status here, too, for clusters without a
+// controller, and in its annotation backup.gluster.org/refused, for those where
+// the class is missing: there the controller insists on its own error. The
+// tenant can delete the object at any time; the refusal follows it.
 //
 // In SnapshotsLegacy the reason is a condition of type Error.
 //
-// ErrNoRequest means that there is nothing to refuse. It takes up to seven
+// ErrNoRequest means that there is nothing to refuse. It takes up to eight
 // requests, two in SnapshotsLegacy.
 func (s *Snapshots) Refuse(ctx context.Context, q SnapshotRequest, reason string) error {
 	r := request{op: "refuse", resource: snapshotResource, namespace: q.Namespace, name: q.Name}
@@ -262,11 +264,14 @@ func (n session) refuse(ctx context.Context, q SnapshotRequest, reason string) e
 	if _, err := n.apply(ctx, r, content, map[string]any{"status": failure}, "status"); err != nil {
 		return err
 	}
-	if !controlled(object) {
-		failure["boundVolumeSnapshotContentName"] = plan.content
-		if _, err := n.patch(ctx, n.objectRequest("update status of", v), map[string]any{"status": failure}, "status"); ignoreMissing(err) != nil {
-			return err
-		}
+	note := map[string]any{"metadata": map[string]any{"annotations": map[string]any{refusedAnnotation: reason}}}
+	if _, err := n.apply(ctx, n.objectRequest("update", v), object, note); ignoreMissing(err) != nil {
+		return err
+	}
+	// The same that a controller copies, so that it does not matter who is first.
+	failure["boundVolumeSnapshotContentName"] = plan.content
+	if _, err := n.patch(ctx, n.objectRequest("update status of", v), map[string]any{"status": failure}, "status"); ignoreMissing(err) != nil {
+		return err
 	}
 	time.AfterFunc(freePause, n.notify) // For Requests, should the controller have been faster.
 	return n.free(ctx, q.Namespace, q.Claim)

@@ -44,7 +44,7 @@ const (
 // behind; ErrNoSnapshotAPI that there is none.
 //
 // It takes no requests when memory, while [Snapshots.Watch] is complete, has
-// all as it should be; two when only the server has; and for a new snapshot six,
+// all as it should be, and then can miss what happened a moment ago; two when only the server has; and for a new snapshot six,
 // and one more for the status if it comes to that.
 func (s *Snapshots) Show(ctx context.Context, v VolumeSnapshot) error {
 	if err := s.check("show", v); err != nil {
