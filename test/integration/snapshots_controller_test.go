@@ -42,6 +42,7 @@ func TestSnapshotController(t *testing.T) {
 	}
 	t.Run("answered", g.on(snapshotTest.testControlledAnswer))
 	t.Run("refused", g.on(snapshotTest.testControlledRefusal))
+	t.Run("no class", g.on(snapshotTest.testNoClass))
 	t.Run("namespace ends", g.on(snapshotTest.testControlledNamespace))
 	t.Run("withdrawn from another", g.on(snapshotTest.testAttacks))
 }
@@ -165,7 +166,16 @@ func (g snapshotTest) testControlledRefusal() {
 		return nil
 	})
 	g.protected("refused", "db", false)
-	time.Sleep(5 * time.Second) // Longer than the controller's first pauses.
+	time.Sleep(time.Second)
+	versions := make(map[string]bool)
+	for range 10 { // Longer than the controller's first pauses.
+		versions[g.get(g.group, "volumesnapshots", "refused", "mine").GetResourceVersion()] = true
+		time.Sleep(time.Second)
+	}
+	if len(versions) > 3 {
+		t.Errorf("%d versions in ten seconds: somebody keeps writing", len(versions))
+	}
+	t.Logf("%d versions", len(versions))
 	g.protected("refused", "db", false)
 	if text := fmt.Sprint(field(g.get(g.group, "volumesnapshots", "refused", "mine"), "status")); !strings.Contains(text, reason) {
 		t.Errorf("the reason is gone: %s", text)
@@ -190,6 +200,9 @@ func (g snapshotTest) testControlledRefusal() {
 	v := snapshotOf(pvc, "mine")
 	g.check(s.Answer(t.Context(), q, v))
 	g.becomesReady(s, v)
+	if text, refused := g.get(g.group, "volumesnapshots", "refused", "mine").GetAnnotations()["backup.gluster.org/refused"]; refused {
+		t.Errorf("answered, and still refused: %s", text)
+	}
 	g.check(s.Withdraw(t.Context(), v))
 	g.gone(g.group, "volumesnapshots", "refused", "mine")
 	g.nothingLeft(v)
@@ -201,6 +214,33 @@ func (g snapshotTest) testControlledRefusal() {
 	g.gone(g.group, "volumesnapshots", "refused", "mine")
 	must[[]kube.SnapshotRequest](t)(s.Requests(t.Context()))
 	g.nothingLeft(v)
+}
+
+// testNoClass is about requests of a class that nobody has made: the controller
+// leaves them with an error.
+func (g snapshotTest) testNoClass() {
+	t, s := g.t, snapshots(g.t, g.path, kube.SnapshotOptions{API: g.api, Class: "missing"})
+	g.bindClaim("classless")
+	g.make(g.group, "volumesnapshots", "classless",
+		"{kind: VolumeSnapshot, metadata: {name: mine}, spec: {volumeSnapshotClassName: missing, source: {persistentVolumeClaimName: db}}}")
+	list := must[[]kube.SnapshotRequest](t)(s.Requests(t.Context()))
+	if len(list) != 1 {
+		t.Fatalf("requests %+v", list)
+	}
+	time.Sleep(time.Second)
+	g.check(s.Refuse(t.Context(), list[0], "the class is missing, says the daemon"))
+	time.Sleep(time.Second)
+	u := g.get(g.group, "volumesnapshots", "classless", "mine")
+	if text := u.GetAnnotations()["backup.gluster.org/refused"]; text != "the class is missing, says the daemon" {
+		t.Errorf("reason %q", text)
+	}
+	t.Logf("status: %v", u.Object["status"])
+	g.delete(g.group, "volumesnapshots", "classless", "mine")
+	g.gone(g.group, "volumesnapshots", "classless", "mine")
+	must[[]kube.SnapshotRequest](t)(s.Requests(t.Context()))
+	if names := g.contents(g.group); len(names) != 0 {
+		t.Errorf("contents are left: %s", names)
+	}
 }
 
 func (g snapshotTest) testControlledNamespace() {

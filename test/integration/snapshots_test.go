@@ -39,6 +39,7 @@ func TestSnapshots(t *testing.T) {
 			t.Run("watch", g.on(snapshotTest.testWatch))
 		})
 	}
+	t.Run("restart", func(t *testing.T) { testSnapshotsRestart(t, k) })
 	t.Run("APIs come and go", func(t *testing.T) { testAPIsComeAndGo(t, k) })
 }
 
@@ -145,6 +146,12 @@ func (g snapshotTest) testShow() {
 	g.checkObjects(v, "3Gi")
 	if list := must[[]kube.VolumeSnapshot](t)(snapshots(t, g.path, kube.SnapshotOptions{API: g.api, Repository: "other"}).List(t.Context())); len(list) != 0 {
 		t.Errorf("another repository lists %+v", list)
+	}
+	// What a reader of the legacy API's objects can change does not last.
+	if g.group == legacy {
+		g.patch(g.group, "volumesnapshots", v.Namespace, v.Name, `{"spec":{"snapshotDataName":"other"},"status":{"conditions":[]}}`)
+		g.ready(s, v)
+		g.checkObjects(v, "")
 	}
 	calls = g.requests.since(func() { g.check(s.Withdraw(t.Context(), v)) })
 	t.Logf("withdrawn: %s", calls)
@@ -421,6 +428,7 @@ func (g snapshotTest) testRequests() {
 		g.make(g.group, "volumesnapshots", namespace, "{kind: VolumeSnapshot, metadata: {name: other}, spec: {volumeSnapshotClassName: other, source: {persistentVolumeClaimName: db}}}")
 		g.make(g.group, "volumesnapshots", namespace, "{kind: VolumeSnapshot, metadata: {name: none}, spec: {source: {persistentVolumeClaimName: db}}}")
 	}
+	g.ask(g.group, namespace, "monster", strings.Repeat("a", 300_000))
 	want := []kube.SnapshotRequest{
 		{Namespace: namespace, Name: "first", UID: string(first.GetUID()), Claim: "db", Created: first.GetCreationTimestamp().UTC()},
 		{Namespace: namespace, Name: "second", UID: string(second.GetUID()), Claim: "no-such-claim", Created: second.GetCreationTimestamp().UTC()},
@@ -640,6 +648,40 @@ func (g snapshotTest) testWatch() {
 		}
 		return nil
 	})
+	g.nothingLeft(v)
+}
+
+// testSnapshotsRestart takes the API server away from a watch, and gives it back.
+func testSnapshotsRestart(t *testing.T, k *snapshotCluster) {
+	path, r := k.counted()
+	g := snapshotTest{snapshotCluster: k, group: modern, api: kube.SnapshotsV1, path: path, requests: r}
+	s := g.snapshots()
+	v := snapshotOf(g.namespace("restart"), "a")
+	g.ready(s, v)
+	g.startWatch(s)
+	k.stopAPI()
+	time.Sleep(time.Second)
+	if list, err := s.List(t.Context()); err == nil {
+		t.Errorf("list without a server: %+v", list)
+	}
+	k.restart()
+	g.delete(modern, "volumesnapshots", v.Namespace, v.Name)
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		calls := r.since(func() {
+			if l := listed(t, s, v.Namespace, v.Name); l == nil {
+				t.Error("not listed after the restart")
+			}
+		})
+		if l := listed(t, s, v.Namespace, v.Name); len(calls) == 0 && l != nil && l.Deleting {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after the restart the list takes %s", calls)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	g.check(s.Withdraw(t.Context(), v))
 	g.nothingLeft(v)
 }
 
