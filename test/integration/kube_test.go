@@ -120,13 +120,13 @@ func testClaims(t *testing.T, c *kube.Client) {
 		if diff := cmp.Diff(got[i], one); diff != "" || err != nil {
 			t.Errorf("claim, %v (-listed +read):\n%s", err, diff)
 		}
-		if kind := got[i].Kind; got[i].UID == "" || (got[i].Reason == "") != (kind == kube.File || kind == kube.Block) {
+		if kind := got[i].Kind; got[i].UID == "" || got[i].NamespaceUID == "" || (got[i].Reason == "") != (kind == kube.File || kind == kube.Block) {
 			t.Errorf("UID or reason of %+v", got[i])
 		}
 		if age := time.Since(got[i].Created); age < -time.Second || age > time.Hour {
 			t.Errorf("%s was created %s ago", got[i].Name, age)
 		}
-		got[i].UID, got[i].Reason, got[i].Created = "", "", time.Time{}
+		got[i].UID, got[i].NamespaceUID, got[i].Reason, got[i].Created = "", "", "", time.Time{}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("claims (-want +got):\n%s", diff)
