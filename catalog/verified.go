@@ -54,8 +54,8 @@ func (b Backup) Verified() (time.Time, error) {
 		return time.Time{}, err
 	}
 	var v verification
-	if json.Unmarshal(text, &v) != nil || v.Format != Format {
-		return time.Time{}, nil
+	if err := json.Unmarshal(text, &v); err == nil && v.Format == Format {
+		return v.When, nil
 	}
-	return v.When, nil
+	return time.Time{}, nil
 }

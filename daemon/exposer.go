@@ -161,7 +161,7 @@ func (e *Exposer) round(ctx context.Context) (pause time.Duration) {
 	}
 	r := &exposure{Exposer: e, claims: claimsByUID(st), pause: exposePause}
 	if err := e.learn(ctx, r); err != nil {
-		return e.postpone(ctx, "VolumeSnapshots are not known", err)
+		return e.postpone(ctx, "what is shown", err)
 	}
 	r.obey(ctx)
 	r.requests(ctx)
@@ -197,7 +197,7 @@ func (e *Exposer) learn(ctx context.Context, r *exposure) error {
 
 func (e *Exposer) postpone(ctx context.Context, what string, err error) time.Duration {
 	if ctx.Err() == nil {
-		e.o.Logger.Warn(what, "error", err)
+		e.o.Logger.Warn("what tenants see is not known now", "of", what, "error", err)
 	}
 	return exposeRetry
 }

@@ -30,7 +30,7 @@ func (r *exposure) failed(ctx context.Context, volume, what string, err error) {
 	if heldElsewhere(err) {
 		pause = exposeSoon
 	} else if ctx.Err() == nil {
-		r.o.Logger.Warn(what, "volume", volume, "error", err)
+		r.o.Logger.Warn("what tenants see is not up to date", "volume", volume, "of", what, "error", err)
 	}
 	r.again(volume, pause)
 }
@@ -53,7 +53,7 @@ func (r *exposure) obey(ctx context.Context) {
 			continue
 		}
 		if err := r.remove(ctx, o); err != nil {
-			r.failed(ctx, o.Volume, "deleted VolumeSnapshot "+o.Namespace+"/"+o.Name+" is not gone yet", err)
+			r.failed(ctx, o.Volume, "VolumeSnapshot "+o.Namespace+"/"+o.Name+", which was deleted", err)
 			continue
 		}
 		r.objects = slices.DeleteFunc(r.objects, func(x kube.VolumeSnapshot) bool {
@@ -133,7 +133,7 @@ func (r *exposure) annotate(ctx context.Context, c ClaimStatus, key, value strin
 func (r *exposure) audit(ctx context.Context, volume string) {
 	wanted, err := r.wanted(ctx, volume)
 	if err != nil {
-		r.failed(ctx, volume, "VolumeSnapshots are not up to date", err)
+		r.failed(ctx, volume, "the volume", err)
 		return
 	}
 	errs := r.auditClaims(ctx, volume, wanted)
@@ -150,7 +150,7 @@ func (r *exposure) audit(ctx context.Context, volume string) {
 		errs = append(errs, r.o.Objects.Show(ctx, w))
 	}
 	if err := errors.Join(errs...); err != nil {
-		r.failed(ctx, volume, "VolumeSnapshots or snapshot claims are not up to date", err)
+		r.failed(ctx, volume, "the volume", err)
 	} else if len(missing) > 0 {
 		r.again(volume, exposeRetry) // Are they ready by then?
 	}
@@ -316,72 +316,6 @@ func snapshotObjectName(claim string, at time.Time) string {
 		claim = claim[:longestClaim-digestLength-1] + "-" + hex.EncodeToString(sum[:])[:digestLength]
 	}
 	return claim + at.UTC().Format(objectTime)
-}
-
-// requests answers tenants who ask for a snapshot of their claim, once there is
-// a backup that began after they asked.
-func (r *exposure) requests(ctx context.Context) {
-	list, err := r.o.Requests.Requests(ctx)
-	if err != nil {
-		r.pause = min(r.pause, r.postpone(ctx, "VolumeSnapshots of tenants are not known", err))
-		return
-	}
-	for _, q := range list {
-		if ctx.Err() != nil {
-			return
-		}
-		if err := r.answer(ctx, q); err != nil {
-			r.pause = min(r.pause, r.postpone(ctx, "VolumeSnapshot "+q.Namespace+"/"+q.Name+" is not answered yet", err))
-		}
-	}
-}
-
-func (r *exposure) answer(ctx context.Context, q kube.SnapshotRequest) error {
-	c, exists := r.claimNamed(q.Namespace, q.Claim)
-	switch {
-	case !exists:
-		return r.o.Requests.Refuse(ctx, q, fmt.Sprintf("there is no claim %s in namespace %s", q.Claim, q.Namespace))
-	case c.Coverage != Covered:
-		return r.o.Requests.Refuse(ctx, q, fmt.Sprintf("claim %s is not backed up: %s", q.Claim, c.Reason))
-	}
-	backups, err := r.o.Daemon().TenantBackups(c.Claim)
-	if err != nil {
-		return err
-	}
-	n := slices.IndexFunc(backups, func(b catalog.Backup) bool { return b.Time.After(q.Created) })
-	if n < 0 {
-		if c.Err != nil && c.Attempts == 0 && !c.Running {
-			return r.o.Requests.Refuse(ctx, q, "the backup failed: "+c.Err.Error())
-		}
-		r.pause = min(r.pause, exposeSoon)
-		return r.o.BackUpNow(ctx, c.Key, q.Created.Add(time.Second))
-	}
-	exist, err := r.o.Daemon().keptSnapshots(ctx, c.Hosts, c.Volume)
-	if err != nil {
-		return err
-	}
-	s, kept := exist[backups[n].Info.Snapshot]
-	if !kept {
-		return r.o.Requests.Refuse(ctx, q, fmt.Sprintf(
-			"backup %s was made, but its snapshot is not kept on Gluster; the admin decides that by [retention] snapshots", backups[n].ID))
-	}
-	v := volumeSnapshot(c, backups[n], s)
-	if err := r.o.Requests.Answer(ctx, q, v); err != nil {
-		return err
-	}
-	// The tenant's own object stands for it, so that no second one is needed.
-	v.Name, v.Request, v.Ready = q.Name, q.Name, true
-	r.objects = append(r.objects, v)
-	return nil
-}
-
-func (r *exposure) claimNamed(namespace, name string) (ClaimStatus, bool) {
-	for _, c := range r.claims {
-		if c.Key == (catalog.Key{Namespace: namespace, Claim: name}) {
-			return c, true
-		}
-	}
-	return ClaimStatus{}, false
 }
 
 // keptSnapshots returns the snapshots of a volume that this BackupDisk's runs

@@ -24,7 +24,7 @@ func (m manyClaims) Candidates(context.Context, Rules) ([]Candidate, error) { re
 // that the service holds.
 func BenchmarkStartWith10000Claims(b *testing.B) {
 	const claims = 10_000
-	dir, err := os.MkdirTemp("/dev/shm", "scale-")
+	dir, err := os.MkdirTemp("/dev/shm", "scale-") //nolint:usetesting // In memory, where b.TempDir is on a disk.
 	if err != nil {
 		b.Skip("no /dev/shm: ", err)
 	}

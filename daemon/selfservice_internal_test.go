@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -287,7 +288,7 @@ func TestTenantBackup(t *testing.T) {
 		t.Errorf("own backup: %s, %v", b.ID, err)
 	}
 	_, err := s.d.TenantBackup(claim, "20181203")
-	if r, ok := err.(*NoTenantBackupError); !ok || len(r.Have) != 1 || !strings.Contains(r.Remedy(), "20181205T000000Z") {
+	if r, ok := errors.AsType[*NoTenantBackupError](err); !ok || len(r.Have) != 1 || !strings.Contains(r.Remedy(), "20181205T000000Z") {
 		t.Errorf("%v", err)
 	}
 }
