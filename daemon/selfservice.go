@@ -36,8 +36,8 @@ type ClaimNotes interface {
 type SelfServiceOptions struct {
 	// Restores returns the one that holds the policies of now.
 	Restores func() Restores
-	// Status is that of the Service.
-	Status func() Status
+	// Candidates is that of the Service.
+	Candidates func() (list []Candidate, known bool)
 	Claims ClaimNotes
 	// Tell is told how a restore ended, for an event on the claim.
 	Tell   func(c kube.Claim, done bool, message string)
@@ -87,8 +87,8 @@ var (
 
 // NewSelfService returns a SelfService that Run starts.
 func NewSelfService(o SelfServiceOptions) (*SelfService, error) {
-	if o.Restores == nil || o.Status == nil || o.Claims == nil {
-		return nil, errors.New("daemon: Restores, Status and Claims are required")
+	if o.Restores == nil || o.Candidates == nil || o.Claims == nil {
+		return nil, errors.New("daemon: Restores, Candidates and Claims are required")
 	}
 	if o.Tell == nil {
 		o.Tell = func(kube.Claim, bool, string) {}
@@ -130,11 +130,11 @@ func (s *SelfService) Observe(e Event) {
 
 // look begins what tenants wish for.
 func (s *SelfService) look(ctx context.Context) {
-	st := s.o.Status()
-	if !st.Ready || st.Err != nil || ctx.Err() != nil {
+	list, known := s.o.Candidates()
+	if !known || ctx.Err() != nil {
 		return
 	}
-	for _, c := range st.Claims {
+	for _, c := range list {
 		wish, note := wishOf(c.Claim)
 		switch {
 		case c.Claim.UID == "" || c.Coverage == Deleting:

@@ -60,7 +60,7 @@ func (n *counter) open(daemons int, d time.Duration) {
 	var running sync.WaitGroup
 	for range daemons {
 		s, err := NewSelfService(SelfServiceOptions{
-			Restores: func() Restores { return n }, Status: n.status, Claims: n,
+			Restores: func() Restores { return n }, Candidates: n.candidates, Claims: n,
 			Tell: func(c kube.Claim, done bool, message string) {
 				n.mu.Lock()
 				defer n.mu.Unlock()
@@ -77,18 +77,17 @@ func (n *counter) open(daemons int, d time.Duration) {
 	running.Wait()
 }
 
-func (n *counter) status() Status {
+func (n *counter) candidates() (list []Candidate, known bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	st := Status{Ready: true}
 	for name, c := range n.claims {
 		seen := *c
 		if old, behind := n.stale[name]; behind {
 			seen = old
 		}
-		st.Claims = append(st.Claims, ClaimStatus{Candidate: Candidate{Key: catalog.Key{Namespace: c.Namespace, Claim: name}, Claim: seen}})
+		list = append(list, Candidate{Key: catalog.Key{Namespace: c.Namespace, Claim: name}, Claim: seen})
 	}
-	return st
+	return list, true
 }
 
 func (n *counter) Claim(_ context.Context, _, name string) (kube.Claim, error) {

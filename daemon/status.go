@@ -51,6 +51,18 @@ func (s *Service) Status() Status {
 	return st
 }
 
+// Candidates returns the claims in no order, and whether they are known. It takes
+// a small part of the time of Status, and may be called where that may be.
+func (s *Service) Candidates() (list []Candidate, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list = make([]Candidate, 0, len(s.claims))
+	for _, c := range s.claims {
+		list = append(list, c.Candidate)
+	}
+	return list, s.ready && s.known == nil
+}
+
 func (s *Service) statusOf(c *claimState, now time.Time) ClaimStatus {
 	st := ClaimStatus{Candidate: c.Candidate, Last: c.last, Attempts: c.attempts, Err: c.err}
 	if r := s.running[c.Volume]; r != nil {

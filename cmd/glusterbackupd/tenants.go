@@ -52,7 +52,7 @@ func (s *server) newTenants() (err error) {
 		return err
 	}
 	s.tenants.selfService, err = daemon.NewSelfService(daemon.SelfServiceOptions{
-		Restores: func() daemon.Restores { return s.worker.Load() }, Status: s.service.Status, Claims: a.kube,
+		Restores: func() daemon.Restores { return s.worker.Load() }, Candidates: s.service.Candidates, Claims: a.kube,
 		Tell: s.tell.restored, Logger: a.log,
 	})
 	return err
