@@ -83,6 +83,9 @@ type Exposer struct {
 	o    ExposerOptions
 	kick chan struct{}
 	api  kube.SnapshotAPI // At the last round.
+	// hidden are the backups, by the claim's UID, that a tenant does not want to
+	// see any more. It belongs to Run.
+	hidden map[string][]string
 
 	mu    sync.Mutex
 	dirty map[string]bool // Volumes to be looked at,
@@ -97,6 +100,9 @@ const (
 	exposePause = time.Hour
 	exposeRetry = time.Minute
 	exposeSoon  = 20 * time.Second
+	// exposeRest is between two rounds in any case: what a round does is told as
+	// a change too.
+	exposeRest = time.Second
 )
 
 // NewExposer returns an Exposer that Run starts.
@@ -110,7 +116,7 @@ func NewExposer(o ExposerOptions) (*Exposer, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Exposer{o: o, kick: make(chan struct{}, 1), dirty: map[string]bool{}, gone: map[string]bool{}, all: true}, nil
+	return &Exposer{o: o, kick: make(chan struct{}, 1), hidden: map[string][]string{}, dirty: map[string]bool{}, gone: map[string]bool{}, all: true}, nil
 }
 
 // Look asks for a look at a volume soon, or at all with "". It may be called by
@@ -149,6 +155,12 @@ func (e *Exposer) Run(ctx context.Context) {
 			e.Look("")
 		}
 		pause.Stop()
+		rest := time.NewTimer(exposeRest)
+		select {
+		case <-ctx.Done():
+		case <-rest.C:
+		}
+		rest.Stop()
 	}
 }
 

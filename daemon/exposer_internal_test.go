@@ -25,6 +25,7 @@ type shelf struct {
 	exposer  *Exposer
 	log      bytes.Buffer
 	api      kube.SnapshotAPI
+	slow     bool // A Withdraw does not come to its end.
 	remove   bool // A deleted VolumeSnapshot deletes the Gluster snapshot.
 	claims   []ClaimStatus
 	objects  []kube.VolumeSnapshot
@@ -120,6 +121,12 @@ func (s *shelf) List(context.Context) ([]kube.VolumeSnapshot, error) {
 
 func (s *shelf) Show(_ context.Context, o kube.VolumeSnapshot) error {
 	s.writes++
+	for n := range s.objects {
+		if s.objects[n].Name == o.Name {
+			s.objects[n].Ready = true
+			return nil
+		}
+	}
 	o.Ready = true
 	s.objects = append(s.objects, o)
 	return nil
@@ -127,6 +134,14 @@ func (s *shelf) Show(_ context.Context, o kube.VolumeSnapshot) error {
 
 func (s *shelf) Withdraw(_ context.Context, o kube.VolumeSnapshot) error {
 	s.writes++
+	if s.slow {
+		for n := range s.objects {
+			if s.objects[n].Name == o.Name {
+				s.objects[n].Deleting, s.objects[n].Withdrawn = true, true
+			}
+		}
+		return nil // What others see in the middle of it.
+	}
 	s.objects = slices.DeleteFunc(s.objects, func(x kube.VolumeSnapshot) bool { return x.Name == o.Name })
 	return nil
 }
@@ -168,6 +183,17 @@ func (s copyShelf) Withdraw(_ context.Context, c kube.SnapshotClaim) error {
 	}
 	s.copies = slices.DeleteFunc(s.copies, func(x kube.SnapshotClaim) bool { return x.Name == c.Name })
 	return nil
+}
+
+// with returns a map with one more value; the one that is given may be shared.
+func with(values map[string]string, key, value string) map[string]string {
+	changed := map[string]string{key: value}
+	for k, v := range values {
+		if k != key {
+			changed[k] = v
+		}
+	}
+	return changed
 }
 
 func (s *shelf) PatchClaimAnnotations(_ context.Context, _, name string, values map[string]*string) error {
@@ -337,6 +363,70 @@ func TestDefinitionsAreInstalledLater(t *testing.T) {
 	s.want(mondayA)
 }
 
+// TestOwnWithdrawalIsNoWish: what another daemon withdraws, or this one did when
+// it died, must not be taken for a tenant's deletion.
+func TestOwnWithdrawalIsNoWish(t *testing.T) {
+	s := newShelf(t, "a")
+	s.backUp(monday, "ns-1", "a")
+	s.look()
+	s.slow = true
+	if err := s.Withdraw(t.Context(), s.objects[0]); err != nil {
+		t.Fatal(err)
+	}
+	s.slow = false
+	s.look()
+	s.want(mondayA) // Shown again, since there is no reason not to.
+	if len(s.cluster.snapshots) != 1 || s.claims[0].Claim.Annotations[kube.HiddenAnnotation] != "" {
+		t.Errorf("on Gluster are %+v, hidden is %q", s.cluster.snapshots, s.claims[0].Claim.Annotations[kube.HiddenAnnotation])
+	}
+}
+
+// TestWhileNobodyKnowsWhereClaimsAre, as after a start while Heketi is away,
+// nothing is withdrawn and nothing deleted.
+func TestWhileNobodyKnowsWhereClaimsAre(t *testing.T) {
+	for name, forget := range map[string]func(*ClaimStatus){
+		"hosts of files":     func(c *ClaimStatus) { c.Coverage, c.Hosts = NotCovered, nil },
+		"volume of an image": func(c *ClaimStatus) { c.Coverage, c.Hosts, c.Volume = NotCovered, nil, "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newShelf(t, "a", "b")
+			s.exposer.o.SnapshotClaims = copyShelf{s}
+			s.backUp(monday, "ns-1", "a", "b")
+			s.look()
+			for n := range s.claims {
+				forget(&s.claims[n])
+			}
+			s.deleteObject(mondayA) // By its tenant: it goes, what it shares stays.
+			s.look()
+			s.want(mondayB)
+			if len(s.copies) != 2 || len(s.cluster.snapshots) != 1 {
+				t.Errorf("snapshot claims %+v, on Gluster are %+v", s.copies, s.cluster.snapshots)
+			}
+		})
+	}
+}
+
+// TestSnapshotOfTheOthersStays, also when their object is not there yet.
+func TestSnapshotOfTheOthersStays(t *testing.T) {
+	s := newShelf(t, "a", "b")
+	s.backUp(monday, "ns-1", "a", "b")
+	s.look()
+	s.objects = slices.DeleteFunc(s.objects, func(o kube.VolumeSnapshot) bool { return o.Name == mondayB })
+	s.deleteObject(mondayA)
+	s.exposer.round(t.Context())
+	if len(s.cluster.snapshots) != 1 {
+		t.Error("the snapshot of the other claim's backup was deleted")
+	}
+	s.look()
+	s.want(mondayB)
+	s.deleteObject(mondayB)
+	s.look()
+	s.want()
+	if len(s.cluster.snapshots) != 0 {
+		t.Errorf("nobody wants them any more: %+v", s.cluster.snapshots)
+	}
+}
+
 // TestForeignSnapshotStays: not even an object that says so deletes what is not
 // this BackupDisk's.
 func TestForeignSnapshotStays(t *testing.T) {
@@ -390,7 +480,7 @@ func TestSnapshotRequestThatCannotBeMet(t *testing.T) {
 		prepare func(*shelf)
 		want    string
 	}{
-		"backup failed for good": {func(s *shelf) { s.claims[0].Err = errBusy }, "the backup failed: " + errBusy.Error()},
+		"backup failed for good": {func(s *shelf) { s.claims[0].Err, s.claims[0].Tried = errBusy, monday.Add(time.Minute) }, "the backup failed: " + errBusy.Error()},
 		"no snapshots are kept": {func(s *shelf) {
 			s.backUp(monday.Add(time.Minute), "ns-1", "a")
 			s.cluster.snapshots = nil

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -27,12 +28,24 @@ type exposure struct {
 // failed notes that a volume has to be looked at again.
 func (r *exposure) failed(ctx context.Context, volume, what string, err error) {
 	pause := exposeRetry
-	if heldElsewhere(err) {
+	switch {
+	case heldElsewhere(err):
 		pause = exposeSoon
-	} else if ctx.Err() == nil {
+	case lasting(err):
+		// It is for the tenant or the admin to end, which takes its time.
+		r.o.Logger.Debug("what tenants see is not up to date", "volume", volume, "of", what, "error", err)
+		pause = exposePause
+	case ctx.Err() == nil:
 		r.o.Logger.Warn("what tenants see is not up to date", "volume", volume, "of", what, "error", err)
 	}
 	r.again(volume, pause)
+}
+
+// lasting says whether nothing will be better in a minute: a tenant has the name
+// that is wanted, a pod uses a snapshot, or a quota or a missing right is in the
+// way.
+func lasting(err error) bool {
+	return errors.Is(err, kube.ErrNameTaken) || errors.Is(err, kube.ErrInUse) || errors.Is(err, kube.ErrForbidden)
 }
 
 // again has a volume looked at once more after that time.
@@ -64,55 +77,107 @@ func (r *exposure) obey(ctx context.Context) {
 
 func (r *exposure) remove(ctx context.Context, o kube.VolumeSnapshot) error {
 	c, exists := r.claims[o.ClaimUID]
-	if exists {
-		if err := r.hide(ctx, c, o.Backup); err != nil {
-			return err
-		}
+	if o.Withdrawn || !exists || r.twin(o) {
+		return r.o.Objects.Withdraw(ctx, o)
 	}
-	if r.o.Delete() && exists && len(c.Hosts) > 0 && !r.shown(o) {
-		if err := r.o.Daemon().DropSnapshot(ctx, c.Hosts, o.Volume, o.Snapshot); err != nil {
+	if err := r.hide(ctx, c, o.Backup); err != nil {
+		return err
+	}
+	if r.o.Delete() {
+		if err := r.drop(ctx, o); err != nil {
 			return err
 		}
 	}
 	return r.o.Objects.Withdraw(ctx, o)
 }
 
-// shown says whether another claim's object that nobody has deleted stands for
-// the same Gluster snapshot: one of a blockhost volume belongs to all its images.
-func (r *exposure) shown(o kube.VolumeSnapshot) bool {
+// twin says whether the claim has another object for the same snapshot, so that
+// its tenant still wants to see it.
+func (r *exposure) twin(o kube.VolumeSnapshot) bool {
 	return slices.ContainsFunc(r.objects, func(x kube.VolumeSnapshot) bool {
-		return x.Volume == o.Volume && x.Snapshot == o.Snapshot && x.ClaimUID != o.ClaimUID && !x.Deleting
+		return x.ClaimUID == o.ClaimUID && x.Volume == o.Volume && x.Snapshot == o.Snapshot && !x.Deleting && x.Name != o.Name
 	})
 }
 
-// hide notes on the claim that the snapshot of a backup is not to be shown.
+// drop deletes the Gluster snapshot of an object that its tenant has deleted,
+// unless somebody else may want it.
+func (r *exposure) drop(ctx context.Context, o kube.VolumeSnapshot) error {
+	needed, err := r.needed(o)
+	if err != nil || needed {
+		return err
+	}
+	hosts := r.hostsOf(r.claims[o.ClaimUID])
+	if len(hosts) == 0 {
+		return errNoHosts
+	}
+	return r.o.Daemon().DropSnapshot(ctx, hosts, o.Volume, o.Snapshot)
+}
+
+// errNoHosts means that nobody knows now, as while Heketi is away, where the
+// volumes are.
+var errNoHosts = errors.New("the Gluster hosts are not known")
+
+// needed says whether another claim has a backup from the same Gluster snapshot
+// and its tenant has not deleted the view of it: a snapshot of a blockhost volume
+// belongs to all its images. The BackupDisk is asked, since an object may be
+// missing only for the moment.
+func (r *exposure) needed(o kube.VolumeSnapshot) (bool, error) {
+	for uid, c := range r.claims {
+		if uid == o.ClaimUID || c.Coverage == Deleting || c.Volume != "" && c.Volume != o.Volume {
+			continue
+		}
+		backups, err := r.o.Daemon().TenantBackups(c.Claim)
+		if err != nil {
+			return true, err
+		}
+		for _, b := range backups {
+			if b.Info.Volume == o.Volume && b.Info.Snapshot == o.Snapshot && !slices.Contains(r.hiddenOf(c), b.ID) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// hostsOf returns the hosts of a claim's volume, or where it was not looked up
+// those of any: all that Heketi manages are one cluster's.
+func (r *exposure) hostsOf(c ClaimStatus) []string {
+	if len(c.Hosts) > 0 {
+		return c.Hosts
+	}
+	for _, other := range r.claims {
+		if len(other.Hosts) > 0 {
+			return other.Hosts
+		}
+	}
+	return nil
+}
+
+// hide notes on the claim that the snapshot of a backup is not to be shown. What
+// was hidden a moment ago may not have come back from the API server yet, so it
+// is remembered too.
 func (r *exposure) hide(ctx context.Context, c ClaimStatus, backup string) error {
-	hidden := hiddenOf(c)
+	hidden := r.hiddenOf(c)
 	if backup == "" || slices.Contains(hidden, backup) {
 		return nil
 	}
-	value := strings.Join(append(hidden, backup), " ")
-	err := r.annotate(ctx, c, kube.HiddenAnnotation, value)
-	if err == nil {
-		c.Claim.Annotations = with(c.Claim.Annotations, kube.HiddenAnnotation, value)
-		r.claims[c.Claim.UID] = c
+	hidden = append(hidden, backup)
+	if err := r.annotate(ctx, c, kube.HiddenAnnotation, strings.Join(hidden, " ")); err != nil {
+		return err
 	}
-	return err
+	r.hidden[c.Claim.UID] = hidden
+	return nil
 }
 
-func hiddenOf(c ClaimStatus) []string {
-	return strings.Fields(c.Claim.Annotations[kube.HiddenAnnotation])
-}
-
-// with returns a map with one more value; the one that is given may be shared.
-func with(values map[string]string, key, value string) map[string]string {
-	changed := map[string]string{key: value}
-	for k, v := range values {
-		if k != key {
-			changed[k] = v
+// hiddenOf returns the backups whose snapshots the claim's tenant has deleted.
+func (r *exposure) hiddenOf(c ClaimStatus) []string {
+	hidden := slices.Clone(r.hidden[c.Claim.UID])
+	for _, id := range strings.Fields(c.Claim.Annotations[kube.HiddenAnnotation]) {
+		if !slices.Contains(hidden, id) {
+			hidden = append(hidden, id)
 		}
 	}
-	return changed
+	return hidden
 }
 
 // annotate sets one annotation of a claim, or removes it when the value is
@@ -141,7 +206,7 @@ func (r *exposure) audit(ctx context.Context, volume string) {
 		wanted = nil
 	}
 	missing, surplus := compare(wanted, slices.DeleteFunc(slices.Clone(r.objects), func(o kube.VolumeSnapshot) bool {
-		return o.Volume != volume || o.Deleting
+		return o.Volume != volume || o.Deleting || r.unplaced(o.ClaimUID)
 	}))
 	for _, o := range surplus {
 		errs = append(errs, r.o.Objects.Withdraw(ctx, o))
@@ -171,7 +236,7 @@ func (r *exposure) auditClaims(ctx context.Context, volume string, wanted []kube
 		}
 	}
 	for _, c := range r.copies {
-		if c.Volume != volume {
+		if c.Volume != volume || r.unplaced(c.ClaimUID) {
 			continue
 		}
 		complete := c.Complete
@@ -190,6 +255,13 @@ func (r *exposure) auditClaims(ctx context.Context, volume string, wanted []kube
 	return errs
 }
 
+// unplaced says whether nobody knows on which volume an existing claim stands:
+// then nothing of it is surplus.
+func (r *exposure) unplaced(uid string) bool {
+	c, exists := r.claims[uid]
+	return exists && c.Volume == "" && c.Coverage != Deleting
+}
+
 // compare returns the wanted objects that are missing or not ready, and the
 // existing ones that nobody wants. One object is enough for a claim's view of a
 // snapshot: that of the tenant who asked for it, else our own.
@@ -199,24 +271,30 @@ func compare(wanted, objects []kube.VolumeSnapshot) (missing, surplus []kube.Vol
 	for _, w := range wanted {
 		names[view{w.ClaimUID, w.Snapshot}] = w.Name
 	}
-	asked := map[view]bool{}
+	asked := map[view]string{} // The names of tenants' own objects.
 	for _, o := range objects {
-		asked[view{o.ClaimUID, o.Snapshot}] = asked[view{o.ClaimUID, o.Snapshot}] || o.Request != ""
+		if o.Request != "" {
+			asked[view{o.ClaimUID, o.Snapshot}] = o.Name
+		}
 	}
 	ready := map[view]bool{}
 	for _, o := range objects {
 		v := view{o.ClaimUID, o.Snapshot}
 		switch name, want := names[v]; {
-		case !want, o.Request == "" && (asked[v] || o.Name != name):
+		case !want, o.Request == "" && (asked[v] != "" || o.Name != name):
 			surplus = append(surplus, o)
 		case o.Ready:
 			ready[v] = true
 		}
 	}
-	missing = slices.DeleteFunc(slices.Clone(wanted), func(w kube.VolumeSnapshot) bool {
+	for _, w := range wanted {
 		v := view{w.ClaimUID, w.Snapshot}
-		return asked[v] || ready[v]
-	})
+		if ready[v] {
+			continue
+		}
+		w.Name = cmp.Or(asked[v], w.Name) // An answer that was interrupted is finished.
+		missing = append(missing, w)
+	}
 	return missing, surplus
 }
 
@@ -225,8 +303,12 @@ func compare(wanted, objects []kube.VolumeSnapshot) (missing, surplus []kube.Vol
 func (r *exposure) wanted(ctx context.Context, volume string) (list []kube.VolumeSnapshot, err error) {
 	var exist map[string]gluster.Snapshot // Only asked for when somebody stands on the volume.
 	for _, c := range r.claims {
-		if c.Volume != volume || c.Coverage == Deleting || len(c.Hosts) == 0 {
+		if c.Volume != volume || c.Coverage == Deleting {
 			continue
+		}
+		hosts := r.hostsOf(c)
+		if len(hosts) == 0 {
+			return nil, errNoHosts // Nothing is surplus because nobody can be asked.
 		}
 		backups, err := r.o.Daemon().TenantBackups(c.Claim)
 		if err != nil {
@@ -236,11 +318,11 @@ func (r *exposure) wanted(ctx context.Context, volume string) (list []kube.Volum
 			return nil, err
 		}
 		if exist == nil {
-			if exist, err = r.o.Daemon().keptSnapshots(ctx, c.Hosts, volume); err != nil {
+			if exist, err = r.o.Daemon().keptSnapshots(ctx, hosts, volume); err != nil {
 				return nil, err
 			}
 		}
-		hidden := hiddenOf(c)
+		hidden := r.hiddenOf(c)
 		for _, b := range backups {
 			s, kept := exist[b.Info.Snapshot]
 			if kept && b.Info.Volume == volume && !slices.Contains(hidden, b.ID) {
@@ -269,7 +351,10 @@ func (r *exposure) listBackups(ctx context.Context, c ClaimStatus, backups []cat
 	for _, b := range slices.Backward(backups) {
 		ids = append(ids, b.ID)
 	}
-	hidden := slices.DeleteFunc(hiddenOf(c), func(id string) bool { return !slices.Contains(ids, id) })
+	hidden := slices.DeleteFunc(r.hiddenOf(c), func(id string) bool { return !slices.Contains(ids, id) })
+	if len(hidden) == 0 {
+		delete(r.hidden, c.Claim.UID)
+	}
 	value := strings.Join(ids, " ")
 	if len(ids) > listed {
 		value = fmt.Sprintf("%s (and %d older)", strings.Join(ids[:listed], " "), len(ids)-listed)

@@ -28,9 +28,16 @@ func (r *exposure) requests(ctx context.Context) {
 	}
 }
 
+// requestPatience is how long a request waits for its claim to be there: both may
+// come from one file, and Heketi may be away for a moment.
+const requestPatience = 5 * time.Minute
+
 func (r *exposure) answer(ctx context.Context, q kube.SnapshotRequest) error {
 	c, exists := r.claimNamed(q.Namespace, q.Claim)
 	switch {
+	case (!exists || c.Coverage == Pending || c.Coverage == NotCovered) && time.Since(q.Created) < requestPatience:
+		r.pause = min(r.pause, exposeRetry)
+		return nil
 	case !exists:
 		return r.o.Requests.Refuse(ctx, q, fmt.Sprintf("there is no claim %s in namespace %s", q.Claim, q.Namespace))
 	case c.Coverage != Covered:
@@ -42,7 +49,7 @@ func (r *exposure) answer(ctx context.Context, q kube.SnapshotRequest) error {
 	}
 	n := slices.IndexFunc(backups, func(b catalog.Backup) bool { return b.Time.After(q.Created) })
 	if n < 0 {
-		if c.Err != nil && c.Attempts == 0 && !c.Running {
+		if c.Err != nil && c.Tried.After(q.Created) && !c.Running {
 			return r.o.Requests.Refuse(ctx, q, "the backup failed: "+c.Err.Error())
 		}
 		r.pause = min(r.pause, exposeSoon)
@@ -62,7 +69,7 @@ func (r *exposure) answer(ctx context.Context, q kube.SnapshotRequest) error {
 		return err
 	}
 	// The tenant's own object stands for it, so that no second one is needed.
-	v.Name, v.Request, v.Ready = q.Name, q.Name, true
+	v.Name, v.Request = q.Name, q.Name
 	r.objects = append(r.objects, v)
 	return nil
 }

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,7 +40,7 @@ type SelfServiceOptions struct {
 	Restores func() Restores
 	// Candidates is that of the Service.
 	Candidates func() (list []Candidate, known bool)
-	Claims ClaimNotes
+	Claims     ClaimNotes
 	// Tell is told how a restore ended, for an event on the claim.
 	Tell   func(c kube.Claim, done bool, message string)
 	Logger *slog.Logger
@@ -57,8 +59,12 @@ type SelfService struct {
 	workers sync.WaitGroup
 
 	mu      sync.Mutex
-	working map[string]*restoring // By the claim's UID.
+	working map[string]*restoring // By the claim's UID,
+	ended   map[string]ended      // and what is still to be noted of it.
 }
+
+// ended is how a restore ended, until that was written on the claim.
+type ended struct{ wish, text string }
 
 // restoring is a restore that works now.
 type restoring struct {
@@ -67,6 +73,9 @@ type restoring struct {
 	phase Phase
 	bytes int64
 	told  string // As written on the claim last.
+
+	noting sync.Mutex // Held while a note is written.
+	over   bool       // Its last note is written; guarded by noting.
 }
 
 const (
@@ -96,7 +105,7 @@ func NewSelfService(o SelfServiceOptions) (*SelfService, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &SelfService{o: o, working: map[string]*restoring{}}, nil
+	return &SelfService{o: o, working: map[string]*restoring{}, ended: map[string]ended{}}, nil
 }
 
 // Run works until ctx ends and what it began has given back what it holds.
@@ -139,7 +148,7 @@ func (s *SelfService) look(ctx context.Context) {
 		switch {
 		case c.Claim.UID == "" || c.Coverage == Deleting:
 		case wish == "" && note != "":
-			s.note(ctx, c.Claim, "")
+			s.note(ctx, c.Claim, "", "")
 		case wish != "" && !served(wish, note):
 			s.begin(ctx, c.Claim, wish)
 		}
@@ -159,9 +168,26 @@ const (
 	noteRunning = "running"
 )
 
+// longestWish is the longest value that is considered, in bytes.
+const longestWish = 1024
+
+// subject names a wish in a note: as it is, or if it is too long its beginning
+// and a digest.
+func subject(wish string) string {
+	if len(wish) <= longestWish {
+		return wish
+	}
+	sum := sha256.Sum256([]byte(wish))
+	return strings.ToValidUTF8(wish[:100], "") + "…" + hex.EncodeToString(sum[:8])
+}
+
+func noteOn(wish, state, format string, a ...any) string {
+	return subject(wish) + ": " + state + " " + fmt.Sprintf(format, a...)
+}
+
 // served says whether a wish was done or has failed.
 func served(wish, note string) bool {
-	about, ok := strings.CutPrefix(note, wish+": ")
+	about, ok := strings.CutPrefix(note, subject(wish)+": ")
 	return ok && (strings.HasPrefix(about, noteDone) || strings.HasPrefix(about, noteFailed))
 }
 
@@ -172,9 +198,15 @@ func (s *SelfService) begin(ctx context.Context, c kube.Claim, wish string) {
 	if s.working[c.UID] != nil || len(s.working) >= atOnce {
 		return
 	}
-	s.working[c.UID] = &restoring{key: catalog.Key{Namespace: c.Namespace, Claim: c.Name}, wish: wish}
+	r := &restoring{key: catalog.Key{Namespace: c.Namespace, Claim: c.Name}, wish: wish}
+	s.working[c.UID] = r
+	last := s.ended[c.UID]
 	s.workers.Go(func() {
-		s.serve(ctx, c, wish)
+		if last.wish == wish {
+			s.noteEnd(ctx, c, r, last) // It was done, only not written.
+		} else {
+			s.serve(ctx, c, r)
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.working, c.UID)
@@ -184,18 +216,20 @@ func (s *SelfService) begin(ctx context.Context, c kube.Claim, wish string) {
 // serve does what is wished for and notes how it ended. What another process
 // works on is left for a later look, and so is what the end of the daemon cut
 // short.
-func (s *SelfService) serve(ctx context.Context, c kube.Claim, wish string) {
-	log := s.o.Logger.With("claim", c.Namespace+"/"+c.Name, "wish", wish)
-	done, err := s.restore(ctx, c, wish)
-	switch {
-	case errors.Is(err, errServed), ctx.Err() != nil:
-		return
-	case heldElsewhere(err):
-		s.note(ctx, c, fmt.Sprintf("%s: %s for whoever works on the volume: %v", wish, noteWaiting, err))
+func (s *SelfService) serve(ctx context.Context, c kube.Claim, r *restoring) {
+	log := s.o.Logger.With("claim", c.Namespace+"/"+c.Name, "wish", subject(r.wish))
+	// What the look saw may be old.
+	if err := s.stands(ctx, c, r.wish); err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
-	defer cancel()
+	done, err := s.restore(ctx, c, r.wish)
+	switch {
+	case errors.Is(err, errServed), err != nil && ctx.Err() != nil:
+		return
+	case heldElsewhere(err):
+		s.note(ctx, c, r.wish, noteOn(r.wish, noteWaiting, "for whoever works on the volume: %v", err))
+		return
+	}
 	if err != nil {
 		log.Warn("restore that a tenant asked for failed", "error", err)
 		text := err.Error()
@@ -205,8 +239,8 @@ func (s *SelfService) serve(ctx context.Context, c kube.Claim, wish string) {
 		}](err); ok {
 			text += "; " + r.Remedy()
 		}
-		s.note(ctx, c, fmt.Sprintf("%s: %s at %s: %s; to try again, remove the annotation and set it again", wish, noteFailed, stamp(), text))
-		s.o.Tell(c, false, "restore "+wish+": "+text)
+		s.noteEnd(ctx, c, r, ended{r.wish, noteOn(r.wish, noteFailed, "at %s: %s; to try again, remove the annotation and set it again", stamp(), text)})
+		s.o.Tell(c, false, "restore "+subject(r.wish)+": "+text)
 		return
 	}
 	text := fmt.Sprintf("backup %s restored, %d bytes written, %d read back and equal", done.Plan.Backup.ID, done.Written, done.Compared)
@@ -214,14 +248,51 @@ func (s *SelfService) serve(ctx context.Context, c kube.Claim, wish string) {
 		text += "; the state before is in snapshot " + done.SafetySnapshot
 	}
 	log.Info("restore that a tenant asked for is done", "backup", done.Plan.Backup.ID, "written", done.Written)
-	s.note(ctx, c, fmt.Sprintf("%s: %s at %s: %s", wish, noteDone, stamp(), text))
+	s.noteEnd(ctx, c, r, ended{r.wish, noteOn(r.wish, noteDone, "at %s: %s", stamp(), text)})
 	s.o.Tell(c, true, text)
 }
 
 func stamp() string { return time.Now().UTC().Format(time.RFC3339) }
 
+// stands says whether a wish is still that of the claim, and not done.
+func (s *SelfService) stands(ctx context.Context, c kube.Claim, wish string) error {
+	now, err := s.o.Claims.Claim(ctx, c.Namespace, c.Name)
+	if err != nil {
+		return err
+	}
+	current, note := wishOf(now)
+	switch {
+	case now.UID != c.UID || now.NamespaceUID != c.NamespaceUID || now.NamespaceUID == "" || current != wish:
+		return errWithdrawn
+	case served(wish, note):
+		return errServed
+	}
+	return nil
+}
+
+// noteEnd writes how a restore ended, also while the daemon ends. What cannot be
+// written is remembered, so that it is not done again for that.
+func (s *SelfService) noteEnd(ctx context.Context, c kube.Claim, r *restoring, e ended) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	defer cancel()
+	r.noting.Lock()
+	defer r.noting.Unlock()
+	r.over = true
+	written := s.note(ctx, c, e.wish, e.text)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if written {
+		delete(s.ended, c.UID)
+	} else {
+		s.ended[c.UID] = e
+	}
+}
+
 // restore does what is wished for.
 func (s *SelfService) restore(ctx context.Context, c kube.Claim, wish string) (Restored, error) {
+	if len(wish) > longestWish {
+		return Restored{}, &LongWishError{len(wish)}
+	}
 	at, path, _ := strings.Cut(wish, ":")
 	r := s.o.Restores()
 	b, err := r.TenantBackup(c, at)
@@ -242,19 +313,14 @@ func (s *SelfService) restore(ctx context.Context, c kube.Claim, wish string) (R
 // was known of the claim may be old by then: another daemon may have served it,
 // or its tenant may have thought better of it.
 func (s *SelfService) confirm(ctx context.Context, c kube.Claim, wish string, p Plan) error {
-	now, err := s.o.Claims.Claim(ctx, c.Namespace, c.Name)
-	if err != nil {
+	if err := s.stands(ctx, c, wish); err != nil {
 		return err
 	}
-	current, note := wishOf(now)
-	switch {
-	case now.UID != c.UID || now.NamespaceUID != c.NamespaceUID || current != wish || !tenantsOwn(now, p.Backup):
+	if !tenantsOwn(c, p.Backup) {
 		return errWithdrawn
-	case served(wish, note):
-		return errServed
 	}
-	return s.o.Claims.PatchClaimAnnotations(ctx, c.Namespace, c.Name, noteOf(
-		fmt.Sprintf("%s: %s since %s from backup %s", wish, noteRunning, stamp(), p.Backup.ID)))
+	return s.o.Claims.PatchClaimAnnotations(ctx, c.Namespace, c.Name,
+		noteOf(noteOn(wish, noteRunning, "since %s from backup %s", stamp(), p.Backup.ID)))
 }
 
 func noteOf(text string) map[string]*string {
@@ -268,40 +334,55 @@ func noteOf(text string) map[string]*string {
 // longestNote bounds what is written on a claim, in bytes.
 const longestNote = 8 << 10
 
-// note writes how a wish stands. A note that is not written is written after the
-// next try of the same: nothing is lost by that.
-func (s *SelfService) note(ctx context.Context, c kube.Claim, text string) {
+// note writes how a wish stands, or clears what is written when there is no wish
+// any more, and says whether nothing of it is left to do. It replaces neither how
+// the wish ended nor anything about another one.
+func (s *SelfService) note(ctx context.Context, c kube.Claim, wish, text string) (written bool) {
 	text = strings.ToValidUTF8(text[:min(len(text), longestNote)], "")
-	if text != "" && c.Annotations[kube.RestoreStatusAnnotation] == text {
-		return // It waits, and has said so.
+	now, err := s.o.Claims.Claim(ctx, c.Namespace, c.Name)
+	if err == nil {
+		current, old := wishOf(now)
+		running := strings.HasPrefix(text, subject(wish)+": "+noteWaiting) && strings.HasPrefix(old, subject(wish)+": "+noteRunning)
+		if now.UID != c.UID || current != wish || old == text || wish != "" && served(wish, old) || running {
+			return true
+		}
+		err = s.o.Claims.PatchClaimAnnotations(ctx, c.Namespace, c.Name, noteOf(text))
 	}
-	err := s.o.Claims.PatchClaimAnnotations(ctx, c.Namespace, c.Name, noteOf(text))
-	if err != nil && !errors.Is(err, kube.ErrNoClaim) && ctx.Err() == nil {
-		s.o.Logger.Warn("annotation was not written", "claim", c.Namespace+"/"+c.Name, "error", err)
+	if err != nil && !errors.Is(err, kube.ErrNoClaim) {
+		if ctx.Err() == nil {
+			s.o.Logger.Warn("annotation was not written", "claim", c.Namespace+"/"+c.Name, "error", err)
+		}
+		return false
 	}
+	return true
 }
 
 // tellProgress notes how far the restores are.
 func (s *SelfService) tellProgress(ctx context.Context) {
 	type progress struct {
+		*restoring
 		claim kube.Claim
 		text  string
 	}
 	var all []progress
 	s.mu.Lock()
-	for _, r := range s.working {
+	for uid, r := range s.working {
 		if r.phase == "" {
 			continue
 		}
-		text := fmt.Sprintf("%s: %s, %s, %d bytes", r.wish, noteRunning, r.phase, r.bytes)
+		text := noteOn(r.wish, noteRunning, "%s, %d bytes", r.phase, r.bytes)
 		if text != r.told {
-			all = append(all, progress{kube.Claim{Namespace: r.key.Namespace, Name: r.key.Claim}, text})
+			all = append(all, progress{r, kube.Claim{Namespace: r.key.Namespace, Name: r.key.Claim, UID: uid}, text})
 			r.told = text
 		}
 	}
 	s.mu.Unlock()
 	for _, p := range all {
-		s.note(ctx, p.claim, p.text)
+		p.noting.Lock()
+		if !p.over {
+			s.note(ctx, p.claim, p.wish, p.text)
+		}
+		p.noting.Unlock()
 	}
 }
 
@@ -365,6 +446,17 @@ func (e *NoTenantBackupError) Remedy() string {
 	}
 	return `use "latest", a day like ` + newest[0][:8] + " or one of " + strings.Join(newest, ", ") + more
 }
+
+// LongWishError says that the value of the annotation is too long.
+type LongWishError struct{ Length int }
+
+// Error names the length.
+func (e *LongWishError) Error() string {
+	return fmt.Sprintf("the annotation has %d bytes, more than %d", e.Length, longestWish)
+}
+
+// Remedy says what can be done.
+func (e *LongWishError) Remedy() string { return "name a folder above the path, or ask the admin" }
 
 // ImagePathError says that a path was named in a block image.
 type ImagePathError struct {

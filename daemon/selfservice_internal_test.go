@@ -24,6 +24,7 @@ type counter struct {
 	stale   map[string]kube.Claim  // As the informer says, where it is behind.
 	backups []catalog.Backup
 	fail    error
+	away    time.Time // Until when notes of an end are not taken.
 	during  func() // Between the look and the confirmation.
 	began   []string
 	told    []string
@@ -100,6 +101,9 @@ func (n *counter) PatchClaimAnnotations(_ context.Context, _, name string, value
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	c := n.claims[name]
+	if text := values[kube.RestoreStatusAnnotation]; text != nil && strings.Contains(*text, noteDone) && time.Now().Before(n.away) {
+		return errBusy
+	}
 	for k, v := range values {
 		c.Annotations = with(c.Annotations, k, "")
 		delete(c.Annotations, k)
@@ -214,6 +218,32 @@ func TestSelfServiceIsDoneOnce(t *testing.T) {
 		n.open(2, 5*time.Minute)
 		if len(n.began) != 1 || !strings.HasPrefix(n.note("a"), "latest: done") {
 			t.Errorf("began %q, note %q", n.began, n.note("a"))
+		}
+	})
+}
+
+// TestSelfServiceIsNotedLater when the API server does not take the note: the
+// restore is not done again for that.
+func TestSelfServiceIsNotedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newCounter(t, tenant("a", "latest"))
+		n.backups = []catalog.Backup{backupOf("a", "20181202T000000Z", "ns-1", false)}
+		n.away = time.Now().Add(5 * time.Minute)
+		n.open(1, 10*time.Minute)
+		if len(n.began) != 1 || !strings.HasPrefix(n.note("a"), "latest: done") {
+			t.Errorf("began %q, note %q", n.began, n.note("a"))
+		}
+	})
+}
+
+// TestLongWish is refused once, whatever is in it.
+func TestLongWish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newCounter(t, tenant("a", "latest:"+strings.Repeat("./", 10_000)))
+		n.backups = []catalog.Backup{backupOf("a", "20181202T000000Z", "ns-1", false)}
+		n.open(1, 10*time.Minute)
+		if len(n.began) != 0 || len(n.told) != 1 || len(n.note("a")) > 500 || !strings.Contains(n.note("a"), noteFailed) {
+			t.Errorf("began %q, told %d times, note %q", n.began, len(n.told), n.note("a"))
 		}
 	})
 }

@@ -544,6 +544,30 @@ func TestBackUpNow(t *testing.T) {
 	})
 }
 
+// TestDemandWhileARunWorks is served by another run, and then is over.
+func TestDemandWhileARunWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.took = 10 * time.Minute
+		o.claim("a", "vol_a", "g1", "0 3 * * *")
+		o.open(Settings{}, nil, func() {
+			time.Sleep(3*time.Hour + 5*time.Minute)
+			began := len(o.runs)
+			if err := o.service.BackUpNow(t.Context(), catalog.Key{Namespace: "office", Claim: "a"}, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			alive := o.alive
+			time.Sleep(47 * time.Hour)
+			if got := len(o.runs) - began; got != 2 {
+				t.Errorf("%d runs after the demand, want one for it and one for the next night", got)
+			}
+			if turns := o.alive - alive; turns > 2*47*60 {
+				t.Errorf("the loop turned %d times in 47 hours", turns)
+			}
+		})
+	})
+}
+
 func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)

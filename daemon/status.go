@@ -24,6 +24,9 @@ type ClaimStatus struct {
 	Running  bool
 	Attempts int
 	Err      error
+	// Tried is the newest slot, or moment of a demand, that will not be tried
+	// again.
+	Tried time.Time
 }
 
 // Status is how the service stands.
@@ -64,7 +67,7 @@ func (s *Service) Candidates() (list []Candidate, known bool) {
 }
 
 func (s *Service) statusOf(c *claimState, now time.Time) ClaimStatus {
-	st := ClaimStatus{Candidate: c.Candidate, Last: c.last, Attempts: c.attempts, Err: c.err}
+	st := ClaimStatus{Candidate: c.Candidate, Last: c.last, Attempts: c.attempts, Err: c.err, Tried: c.handled}
 	if r := s.running[c.Volume]; r != nil {
 		st.Running = slices.Contains(r.claims, c.Key)
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -34,12 +35,19 @@ type VerifierOptions struct {
 type Verifier struct {
 	o VerifierOptions
 
+	// bad are backups that were found damaged, and when.
+	bad map[string]time.Time
+
 	mu     sync.Mutex
 	oldest time.Time
 }
 
-// verifyPause is the time between two looks at what is due.
-const verifyPause = 10 * time.Minute
+const (
+	// verifyPause is the time between two looks at what is due.
+	verifyPause = 10 * time.Minute
+	// damagePause is after what time a damaged backup is read and told of again.
+	damagePause = 24 * time.Hour
+)
 
 // NewVerifier returns a Verifier that Run starts.
 func NewVerifier(o VerifierOptions) (*Verifier, error) {
@@ -52,7 +60,7 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Verifier{o: o}, nil
+	return &Verifier{o: o, bad: map[string]time.Time{}}, nil
 }
 
 // Run works until ctx ends.
@@ -81,71 +89,104 @@ func (v *Verifier) Oldest() time.Time {
 type unverified struct {
 	claim  ClaimStatus
 	newest catalog.Backup
-	since  time.Time
+	// marked is the newest mark; zero without one. Then it is due at once, since
+	// the retention may never let a backup grow old enough.
+	marked, oldest time.Time
 }
+
+func (u unverified) since() time.Time { return latest(u.oldest, u.marked) }
 
 // round verifies what is due, the longest unverified first.
 func (v *Verifier) round(ctx context.Context) {
-	list, err := v.list()
-	if err != nil {
-		v.o.Logger.Warn("backups to be verified are not known", "error", err)
+	every := v.o.Every()
+	if every <= 0 {
 		return
 	}
-	every := v.o.Every()
+	list := v.list()
 	for n := range list {
 		u := &list[n]
-		if every <= 0 || time.Since(u.since) < every || ctx.Err() != nil {
-			break
+		if ctx.Err() != nil {
+			return
 		}
-		if v.verify(ctx, u.claim, u.newest) {
-			u.since = time.Now()
+		if time.Since(u.marked) < every || time.Since(v.bad[u.newest.Key.String()+u.newest.ID]) < damagePause {
+			continue
+		}
+		// Another daemon may have done it meanwhile.
+		if again, err := v.look(u.claim); err == nil && time.Since(again.marked) < every {
+			u.marked = again.marked
+			continue
+		}
+		intact, err := v.verify(ctx, u.claim, u.newest)
+		if err != nil {
+			v.o.Logger.Warn("backups cannot be verified now", "claim", u.newest.Key.String(), "error", err)
+			return // It is the BackupDisk's trouble, not this backup's.
+		}
+		if intact {
+			u.marked = time.Now()
 		}
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.oldest = time.Time{}
 	for _, u := range list {
-		v.oldest = earliest(v.oldest, u.since)
+		v.oldest = earliest(v.oldest, u.since())
 	}
 }
 
-// list returns the claims that have backups.
-func (v *Verifier) list() (list []unverified, err error) {
+// list returns the claims that have backups, the longest unverified first.
+func (v *Verifier) list() (list []unverified) {
 	for _, c := range v.o.Status().Claims {
-		backups, err := v.o.Daemon().o.Catalog.Backups(c.Key)
+		u, err := v.look(c)
 		if err != nil {
-			return nil, err
-		}
-		if len(backups) == 0 {
+			v.o.Logger.Warn("backups of a claim cannot be verified", "claim", c.Key.String(), "error", err)
 			continue
 		}
-		u := unverified{claim: c, newest: backups[len(backups)-1], since: backups[0].Time}
-		for _, b := range backups {
-			at, err := b.Verified()
-			if err != nil {
-				return nil, err
-			}
-			u.since = latest(u.since, at)
+		if u.newest.ID != "" {
+			list = append(list, u)
 		}
-		list = append(list, u)
 	}
-	slices.SortStableFunc(list, func(a, b unverified) int { return a.since.Compare(b.since) })
-	return list, nil
+	slices.SortStableFunc(list, func(a, b unverified) int {
+		return cmp.Or(a.marked.Compare(b.marked), a.oldest.Compare(b.oldest))
+	})
+	return list
+}
+
+// look reads the marks of a claim.
+func (v *Verifier) look(c ClaimStatus) (unverified, error) {
+	u := unverified{claim: c}
+	backups, err := v.o.Daemon().o.Catalog.Backups(c.Key)
+	if err != nil || len(backups) == 0 {
+		return u, err
+	}
+	u.newest, u.oldest = backups[len(backups)-1], backups[0].Time
+	for _, b := range backups {
+		at, err := b.Verified()
+		if err != nil {
+			return u, err
+		}
+		u.marked = latest(u.marked, at)
+	}
+	return u, nil
 }
 
 // verify reads a backup, and says whether it is intact and noted as such.
 // Nothing is locked while it reads: the retention may remove the backup, which
-// then is no damage.
-func (v *Verifier) verify(ctx context.Context, c ClaimStatus, b catalog.Backup) bool {
+// then is no damage. An error says nothing about the backup.
+func (v *Verifier) verify(ctx context.Context, c ClaimStatus, b catalog.Backup) (intact bool, err error) {
 	r := v.o.Daemon().o.Catalog
-	err := b.Verify(ctx, "", nil)
+	err = b.Verify(ctx, "", nil)
 	if _, gone := r.Find(b.Key, b.ID); ctx.Err() != nil || errors.Is(gone, catalog.ErrNoBackup) && !errors.Is(gone, catalog.ErrDamaged) {
-		return false
+		return false, nil
 	}
-	v.o.Tell(c, b, err)
+	if errors.Is(err, catalog.ErrDamaged) {
+		v.bad[b.Key.String()+b.ID] = time.Now()
+		v.o.Tell(c, b, err)
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, err
 	}
+	v.o.Tell(c, b, nil)
 	lock, err := r.Lock("verify", catalog.ClaimScope(b.Key))
 	if err == nil {
 		err = errors.Join(r.MarkVerified(b, time.Now()), lock.Release())
@@ -153,5 +194,5 @@ func (v *Verifier) verify(ctx context.Context, c ClaimStatus, b catalog.Backup) 
 	if err != nil {
 		v.o.Logger.Warn("that a backup was verified could not be noted, it will be again", "claim", b.Key.String(), "backup", b.ID, "error", err)
 	}
-	return err == nil
+	return err == nil, nil
 }

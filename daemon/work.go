@@ -120,7 +120,10 @@ func (s *Service) stillDue(p planned, lasts map[catalog.Key]Last) ([]task, error
 		if found {
 			lasts[c.Key] = last
 		}
-		if !found || !c.first && last.Started.Before(c.slot) && last.Finished.Before(c.slot) {
+		// Who asks for a backup wants one that began after that; a slot is also
+		// served by one that was still being made.
+		late := last.Started.Before(c.slot) && (c.demanded || last.Finished.Before(c.slot))
+		if !found || !c.first && late {
 			open = append(open, c)
 		}
 	}
@@ -159,6 +162,9 @@ func (s *Service) finish(o outcome) {
 			s.failed(state, c, result, now)
 		case o.held == nil: // Another daemon has done it.
 			state.attempts, state.err = 0, nil
+			if c.demanded {
+				state.handled = latest(state.handled, c.slot)
+			}
 			s.rounds.end(c, nil)
 		}
 	}

@@ -64,6 +64,9 @@ type VolumeSnapshot struct {
 	// Deleting tells that somebody asked to delete the VolumeSnapshot, its
 	// content or its namespace. The objects stay until [Snapshots.Withdraw].
 	Deleting bool
+	// Withdrawn tells that Withdraw has begun and not ended: the deletion is
+	// ours, by this process or another one, and only has to be finished.
+	Withdrawn bool
 	// Request is the name of the tenant's object when this answers a request,
 	// else "".
 	Request string
@@ -193,7 +196,7 @@ func (s *Snapshots) join(state snapshotState, content *unstructured.Unstructured
 	v := described(content)
 	ref := state.form.ref(content)
 	object := state.snapshots[ref.namespace+"/"+ref.name]
-	v.Deleting = deleting(content)
+	v.Deleting = deleting(content) || v.Withdrawn
 	if object == nil || !state.form.bound(content, object) {
 		return v, nil
 	}

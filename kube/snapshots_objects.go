@@ -48,6 +48,8 @@ const (
 	blockAnnotation     = AnnotationPrefix + "block"
 	refusedAnnotation   = AnnotationPrefix + "refused"
 	refusedAtAnnotation = AnnotationPrefix + "refused-at"
+	// withdrawnAnnotation tells our own deletion from one by somebody else.
+	withdrawnAnnotation = AnnotationPrefix + "withdrawn"
 
 	// snapshotResource is the plural in both APIs.
 	snapshotResource = "volumesnapshots"
@@ -114,7 +116,7 @@ func described(content *unstructured.Unstructured) VolumeSnapshot {
 		Claim: notes[claimAnnotation], ClaimUID: notes[claimUIDAnnotation],
 		Volume: notes[volumeAnnotation], Snapshot: notes[snapshotAnnotation],
 		Backup: notes[backupAnnotation], Schedule: notes[ScheduleAnnotation],
-		Block: notes[blockAnnotation] == "true",
+		Block: notes[blockAnnotation] == "true", Withdrawn: notes[withdrawnAnnotation] == "true",
 	}
 	v.Created, _ = time.Parse(time.RFC3339Nano, notes[createdAnnotation]) // Ours; zero when an admin broke it.
 	v.Size, _ = strconv.ParseInt(notes[sizeAnnotation], 10, 64)
@@ -159,7 +161,7 @@ func (o SnapshotOptions) contentMeta(v VolumeSnapshot) map[string]any {
 	maps.Copy(notes, map[string]any{
 		objectLabel: v.Namespace + "/" + v.Name, claimUIDAnnotation: v.ClaimUID,
 		createdAnnotation: v.Created.UTC().Format(time.RFC3339Nano), sizeAnnotation: strconv.FormatInt(v.Size, 10),
-		blockAnnotation: nil, refusedAtAnnotation: nil,
+		blockAnnotation: nil, withdrawnAnnotation: nil, refusedAtAnnotation: nil,
 	})
 	if v.Block {
 		notes[blockAnnotation] = "true"

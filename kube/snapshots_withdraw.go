@@ -22,7 +22,7 @@ import (
 // leaves them for ever; that is for the admin.
 //
 // It takes two requests when there is nothing, four for what is being deleted
-// already, and else seven.
+// already, and else eight.
 func (s *Snapshots) Withdraw(ctx context.Context, v VolumeSnapshot) error {
 	r := request{op: "withdraw", resource: snapshotResource, namespace: v.Namespace, name: v.Name}
 	if err := s.client.checkNames(r); err != nil {
@@ -45,6 +45,9 @@ func (n session) withdraw(ctx context.Context, v VolumeSnapshot) error {
 		contents = append(contents, p.content)
 	}
 	for _, content := range contents {
+		if err := n.markWithdrawn(ctx, content); err != nil {
+			return err
+		}
 		if err := n.remove(ctx, n.contentRequest("delete", content.GetName()), content); err != nil {
 			return err
 		}
@@ -69,6 +72,17 @@ func (n session) withdraw(ctx context.Context, v VolumeSnapshot) error {
 		}
 	}
 	return nil
+}
+
+// markWithdrawn notes on a content that nobody has deleted that we do, before it
+// can be taken for the wish of a tenant.
+func (n session) markWithdrawn(ctx context.Context, content *unstructured.Unstructured) error {
+	if deleting(content) {
+		return nil
+	}
+	mark := map[string]any{"metadata": map[string]any{"annotations": map[string]any{withdrawnAnnotation: "true"}}}
+	_, err := n.patch(ctx, n.contentRequest("withdraw", content.GetName()), mark)
+	return ignoreMissing(err)
 }
 
 // letGo removes our finalizer from VolumeSnapshots that are being deleted and

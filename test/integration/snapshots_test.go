@@ -155,8 +155,8 @@ func (g snapshotTest) testShow() {
 	}
 	calls = g.requests.since(func() { g.check(s.Withdraw(t.Context(), v)) })
 	t.Logf("withdrawn: %s", calls)
-	if len(calls) != 7 {
-		t.Errorf("withdraw takes %d requests, want 7", len(calls))
+	if len(calls) != 8 {
+		t.Errorf("withdraw takes %d requests, want 8", len(calls))
 	}
 	calls = g.requests.since(func() { g.check(s.Withdraw(t.Context(), v)) })
 	if len(calls) != 2 {
