@@ -251,6 +251,7 @@ func (r *exposure) auditClaims(ctx context.Context, volume string, wanted []kube
 	for c := range want {
 		c.PV = r.claims[c.ClaimUID].Claim.PV
 		errs = append(errs, r.o.SnapshotClaims.Show(ctx, c))
+		r.again(volume, exposeRetry) // Is it complete by then?
 	}
 	return errs
 }

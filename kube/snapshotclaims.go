@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -70,11 +71,14 @@ func (c *Client) SnapshotClaims(repository string) (*SnapshotClaims, error) {
 }
 
 // List returns those that exist, also half, ordered by namespace and name. It
-// takes one list of our PersistentVolumes and, for each, one read of the claim.
+// takes one list of our PersistentVolumes and, when there are any, one of the
+// claims with our labels.
 func (s *SnapshotClaims) List(ctx context.Context) ([]SnapshotClaim, error) {
+	selector := managedLabel + "=" + managedBy + "," + RepositoryLabel + "=" + s.repository
 	r := request{op: "list", resource: volumeResource}
 	var list []SnapshotClaim
-	err := s.client.listLabeled(ctx, r, managedLabel+"="+managedBy+","+RepositoryLabel+"="+s.repository, func(u *unstructured.Unstructured) error {
+	uids := map[string]types.UID{} // Of the claims that the volumes are for, by namespace/name.
+	err := s.client.listLabeled(ctx, r, selector, func(u *unstructured.Unstructured) error {
 		var pv corev1.PersistentVolume
 		if err := s.client.convert(r, u, &pv); err != nil {
 			return err
@@ -83,26 +87,29 @@ func (s *SnapshotClaims) List(ctx context.Context) ([]SnapshotClaim, error) {
 		if ref == nil {
 			return nil // Not one that we have made.
 		}
+		uids[ref.Namespace+"/"+ref.Name] = ref.UID
 		list = append(list, SnapshotClaim{
 			Namespace: ref.Namespace, Name: ref.Name, Claim: notes[claimAnnotation], ClaimUID: notes[claimUIDAnnotation],
 			Volume: notes[volumeAnnotation], Snapshot: notes[snapshotAnnotation],
 		})
 		return nil
 	})
-	if err != nil {
+	if err != nil || len(list) == 0 {
 		return nil, err
 	}
+	complete := map[string]bool{}
+	err = s.client.listLabeled(ctx, request{op: "list", resource: claimResource}, selector, func(u *unstructured.Unstructured) error {
+		name := u.GetNamespace() + "/" + u.GetName()
+		complete[name] = u.GetUID() == uids[name]
+		return nil
+	})
 	for n := range list {
-		pvc, err := s.own(ctx, list[n])
-		if err != nil && !errors.Is(err, ErrNameTaken) {
-			return nil, err
-		}
-		list[n].Complete = pvc != nil
+		list[n].Complete = complete[list[n].Namespace+"/"+list[n].Name]
 	}
 	slices.SortFunc(list, func(a, b SnapshotClaim) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	return list, nil
+	return list, err
 }
 
 // volumeName is that of the PersistentVolume: the same one each time, so that
@@ -130,8 +137,10 @@ func (s *SnapshotClaims) own(ctx context.Context, v SnapshotClaim) (*unstructure
 	return pvc, nil
 }
 
-// Show makes what is missing. It takes three requests when it makes both
-// objects, and two when there is nothing to do.
+// Show makes what is missing: the claim first, so that its volume can be for this
+// very claim and for no later one of the name, which could be a stranger's. A
+// volume that is for an earlier claim is made again. It takes four requests when
+// it makes both objects, and four when there is nothing to do.
 func (s *SnapshotClaims) Show(ctx context.Context, v SnapshotClaim) error {
 	r := request{op: "show", resource: claimResource, namespace: v.Namespace, name: v.Name}
 	if err := s.client.checkNames(r); err != nil {
@@ -140,10 +149,6 @@ func (s *SnapshotClaims) Show(ctx context.Context, v SnapshotClaim) error {
 	if !namePattern.MatchString(v.Volume) || !namePattern.MatchString(v.Snapshot) || v.ClaimUID == "" {
 		return s.client.malformed(r, fmt.Sprintf("%.100q of %.100q cannot be a snapshot", v.Snapshot, v.Volume))
 	}
-	pvc, err := s.own(ctx, v)
-	if err != nil {
-		return err
-	}
 	source, err := s.client.volume(ctx, v.PV)
 	if err != nil {
 		return err
@@ -151,30 +156,42 @@ func (s *SnapshotClaims) Show(ctx context.Context, v SnapshotClaim) error {
 	if source == nil || source.Spec.Glusterfs == nil {
 		return s.client.about(r, fmt.Errorf("PersistentVolume %s is no glusterfs volume", v.PV))
 	}
-	if err := s.create(ctx, request{op: "create", resource: volumeResource, name: s.volumeName(v)}, s.newVolume(v, source)); err != nil {
+	pvc, err := s.own(ctx, v)
+	if err == nil && pvc == nil {
+		pvc, err = s.create(ctx, request{op: "create", resource: claimResource, namespace: v.Namespace, name: v.Name}, s.newClaim(v, source))
+	}
+	if err != nil {
 		return err
 	}
-	if pvc != nil {
+	old, err := s.client.volume(ctx, s.volumeName(v))
+	if err != nil {
+		return err
+	}
+	if old != nil && (old.Spec.ClaimRef == nil || old.Spec.ClaimRef.UID != pvc.GetUID()) {
+		return s.remove(ctx, request{op: "delete", resource: volumeResource, name: s.volumeName(v)}, nil) // The next call goes on.
+	}
+	if old != nil {
 		return nil
 	}
-	return s.create(ctx, request{op: "create", resource: claimResource, namespace: v.Namespace, name: v.Name}, s.newClaim(v, source))
+	pv := s.newVolume(v, source)
+	pv.Spec.ClaimRef.UID = pvc.GetUID()
+	_, err = s.create(ctx, request{op: "create", resource: volumeResource, name: s.volumeName(v)}, pv)
+	return err
 }
 
-// create makes an object. One that exists is the same one, made by somebody who
-// was interrupted or faster: the names of volumes are ours, and that of a claim
-// was looked at.
-func (s *SnapshotClaims) create(ctx context.Context, r request, object any) error {
+// create makes an object.
+func (s *SnapshotClaims) create(ctx context.Context, r request, object any) (*unstructured.Unstructured, error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
 	if err != nil {
-		return s.client.about(r, err)
+		return nil, s.client.about(r, err)
 	}
 	limited, cancel := s.client.limit(ctx)
 	defer cancel()
-	_, err = s.client.resource(r).Create(limited, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return s.client.fail(ctx, limited, r, err)
+	made, err := s.client.resource(r).Create(limited, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, s.client.fail(ctx, limited, r, err)
 	}
-	return nil
+	return made, nil
 }
 
 // newVolume is the volume of the claim with the snapshot in its place: a kubelet

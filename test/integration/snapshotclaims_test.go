@@ -3,7 +3,9 @@
 package integration_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -70,6 +72,30 @@ func TestSnapshotClaims(t *testing.T) {
 	}
 	k.going(v.Name)
 
+	// One that its tenant has deleted is made again, for the new claim alone.
+	if err := s.Show(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	k.waitPhase("shop", v.Name, corev1.ClaimBound)
+	k.deleteClaim(v.Name)
+	if again := must[[]kube.SnapshotClaim](t)(s.List(t.Context())); len(again) != 1 || again[0].Complete {
+		t.Errorf("without its claim: %+v", again)
+	}
+	eventually(t, "the claim is bound again", func(ctx context.Context) error {
+		if err := s.Show(ctx, v); err != nil {
+			return err
+		}
+		_ = k.free(must[string](t)(k.volumeName(v.Name))) // A volume that is going waits for a controller which does not run here.
+		pvc, err := k.admin.CoreV1().PersistentVolumeClaims("shop").Get(ctx, v.Name, metav1.GetOptions{})
+		if err == nil && pvc.Status.Phase != corev1.ClaimBound {
+			err = fmt.Errorf("phase %s", pvc.Status.Phase)
+		}
+		return err
+	})
+	if err := s.Withdraw(t.Context(), v); err != nil {
+		t.Error(err)
+	}
+
 	// A tenant has a claim of the name that is wanted.
 	v.Name = "mine"
 	k.claim("shop", v.Name)
@@ -121,4 +147,31 @@ func (k *cluster) going(claim string) {
 	k.check(err)
 	_, err = volumes.Patch(k.t.Context(), pv.Name, types.MergePatchType, free, metav1.PatchOptions{})
 	k.check(err)
+}
+
+// deleteClaim is what a tenant does; it is gone at once.
+func (k *cluster) deleteClaim(name string) {
+	k.t.Helper()
+	claims := k.admin.CoreV1().PersistentVolumeClaims("shop")
+	k.check(claims.Delete(k.t.Context(), name, metav1.DeleteOptions{}))
+	_, err := claims.Patch(k.t.Context(), name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+	k.check(err)
+}
+
+func (k *cluster) volumeName(claim string) (string, error) {
+	pvc, err := k.admin.CoreV1().PersistentVolumeClaims("shop").Get(k.t.Context(), claim, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	return pvc.Spec.VolumeName, nil
+}
+
+// free lets a volume go that is being deleted.
+func (k *cluster) free(volume string) error {
+	pv, err := k.admin.CoreV1().PersistentVolumes().Get(k.t.Context(), volume, metav1.GetOptions{})
+	if err != nil || pv.DeletionTimestamp == nil {
+		return err
+	}
+	_, err = k.admin.CoreV1().PersistentVolumes().Patch(k.t.Context(), volume, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+	return err
 }
