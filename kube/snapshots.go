@@ -196,7 +196,7 @@ func (s *Snapshots) join(state snapshotState, content *unstructured.Unstructured
 	v := described(content)
 	ref := state.form.ref(content)
 	object := state.snapshots[ref.namespace+"/"+ref.name]
-	v.Deleting = deleting(content) || v.Withdrawn
+	v.Deleting = deleting(content)
 	if object == nil || !state.form.bound(content, object) {
 		return v, nil
 	}

@@ -193,9 +193,11 @@ func digest(text string) string {
 	return hex.EncodeToString(hash[:16])
 }
 
-// deleting tells whether somebody asked to delete a content or what it is for.
+// deleting tells whether somebody asked to delete a content or what it is for, or
+// Withdraw has begun.
 func deleting(content *unstructured.Unstructured) bool {
-	return content.GetDeletionTimestamp() != nil || content.GetAnnotations()[beingDeleted] == "yes"
+	notes := content.GetAnnotations()
+	return content.GetDeletionTimestamp() != nil || notes[beingDeleted] == "yes" || notes[withdrawnAnnotation] == "true"
 }
 
 // covers tells whether an object has all that is wanted.
