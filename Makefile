@@ -79,6 +79,7 @@ platform: bin/glusterbackupd lab-up
 # server that is away, SOAK_RUNS (200) backups of which every third is killed, and
 # VolumeSnapshots beside the snapshot-controller of CSI, which is built for that.
 soak: bin/glusterbackupd package lab-up
+	@$(LAB) glusterd2
 	@$(call timed,$(ENTER) go test -count=1 -p 1 -v -timeout 6h -tags 'platform soak' \
 	  -run '$(SOAK)' ./gluster/... ./test/package/... ./test/platform/... | grep -vE '^=== ')
 	@$(call timed,go test -count=1 -tags 'integration soak' -run '^TestSnapshotController$$' ./test/integration/)

@@ -525,3 +525,20 @@ func TestManyBackupsAreListedInPart(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// TestSnapshotNamesAreShortEnough for Gluster to activate them, however long the
+// name of the volume is, and are not the same for two volumes.
+func TestSnapshotNamesAreShortEnough(t *testing.T) {
+	d := onDisk(t, &fullCluster{})
+	names := map[string]bool{}
+	for _, volume := range []string{"v", "vol_0123456789abcdef0123456789abcdef", strings.Repeat("v", 200) + "a", strings.Repeat("v", 200) + "b"} {
+		name := d.snapshotName(volume, monday)
+		if len(name) > 65 || names[name] {
+			t.Errorf("%d bytes: %s", len(name), name)
+		}
+		names[name] = true
+	}
+	if name := d.snapshotName("vol_0123456789abcdef0123456789abcdef", monday); !strings.HasPrefix(name, "gb-vol_0123456789abcdef0123456789abcdef-20181203T000000Z-") {
+		t.Errorf("a name of Heketi's is cut: %s", name)
+	}
+}

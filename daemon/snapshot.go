@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,9 +37,22 @@ const (
 	forSafety purpose = "safety"
 )
 
+// longestInName is how much of a volume's name the name of a snapshot holds, and
+// digestLength how much of it is a digest where that is not all. Gluster takes
+// 254 bytes for a snapshot's name, but does not activate it when the name that a
+// brick asks for its volume file by is longer than 255: glusterd's log says
+// "volume name too long (/snaps/SNAPSHOT/ID/ID.HOST.run-gluster-snaps-ID-brick1-brick)"
+// with an ID of 32 bytes. So a host of 60 bytes leaves some 70 for the snapshot.
+// The volumes that Heketi names by itself have 36.
+const longestInName = 36
+
 // snapshotName returns the name of a snapshot of volume at that time.
 func (d *Daemon) snapshotName(volume string, at time.Time) string {
 	id := d.o.Catalog.ID()
+	if len(volume) > longestInName {
+		sum := sha256.Sum256([]byte(volume))
+		volume = volume[:longestInName-digestLength-1] + "-" + hex.EncodeToString(sum[:])[:digestLength]
+	}
 	return snapshotPrefix + volume + "-" + at.UTC().Format(snapshotTime) + "-" + id[:min(len(id), idLength)]
 }
 

@@ -127,7 +127,7 @@ func exists(t *testing.T, s Setup) {
 }
 
 func longNames(t *testing.T, s Setup) {
-	name := s.Prefix + strings.Repeat("n", cmp.Or(s.LongestName, 254)-len(s.Prefix))
+	name := s.Prefix + strings.Repeat("n", cmp.Or(s.LongestName, 100)-len(s.Prefix))
 	made := create(t, s.Pool, gluster.SnapshotRequest{Name: name, Volume: s.Volume, Description: strings.Repeat("d", 1000)}, s.Pool)
 	if err := s.Pool.ActivateSnapshot(t.Context(), name); err != nil {
 		t.Error(err)

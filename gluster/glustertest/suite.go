@@ -53,7 +53,9 @@ type Setup struct {
 	// Impatient is the same pool through a client that gives up before a
 	// snapshot is made. Nil where a server cannot make any.
 	Impatient Pool
-	// LongestName is the longest name of a snapshot, default 254.
+	// LongestName is the longest name of a snapshot, default 100: glusterd takes
+	// 254, but activates none for which a brick's own name gets too long, which
+	// depends on the name of its host.
 	LongestName int
 }
 

@@ -4,27 +4,37 @@ package platform
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/glusterbackupd/glusterbackupd/test/lab/servers"
 )
 
-// crdModule is the Go module with the definitions of the VolumeSnapshots.
-const crdModule = "github.com/kubernetes-csi/external-snapshotter/client/v8"
-
-// rights are those that docs/operation.md asks for.
-const rights = "../../docs/kubernetes/rbac.yaml"
+// rights and class are the manifests that docs/operation.md has the admin apply.
+const (
+	rights = "../../docs/kubernetes/rbac.yaml"
+	class  = "../../docs/kubernetes/snapshotclass.yaml"
+)
 
 // withRights lets the daemon work with the account of the documentation instead
 // of the cluster's admin, and with the definitions of the VolumeSnapshots.
 func (b *bench) withRights() func(string) string {
 	b.Helper()
-	dir := strings.TrimSpace(host(b, "go", "list", "-m", "-f", "{{.Dir}}", crdModule))
-	for _, kind := range []string{"volumesnapshots", "volumesnapshotcontents", "volumesnapshotclasses"} {
-		b.kubectl("apply", "-f", filepath.Join(dir, "config/crd/snapshot.storage.k8s.io_"+kind+".yaml"))
+	dir, err := servers.SnapshotCRDs(b.Context(), servers.BuildOptions{})
+	if err != nil {
+		b.Fatal(err)
 	}
+	for _, kind := range []string{"volumesnapshots", "volumesnapshotcontents", "volumesnapshotclasses"} {
+		b.kubectl("apply", "-f", filepath.Join(dir, "snapshot.storage.k8s.io_"+kind+".yaml"))
+	}
+	b.within(time.Minute, "the VolumeSnapshotClass is there", func() bool {
+		cmd := exec.Command("kubectl", "--kubeconfig", b.lab.Kubeconfig, "apply", "-f", class)
+		return cmd.Run() == nil // The definitions are not served at once.
+	})
 	b.kubectl("apply", "-f", rights)
 	token := strings.TrimSpace(b.kubectl("-n", "kube-system", "create", "token", "glusterbackupd", "--duration=2h"))
 	admin, err := os.ReadFile(b.lab.Kubeconfig)

@@ -20,6 +20,7 @@ const usage = `usage: lab COMMAND
   ssh [CMD]  run a command, or a shell, in the Gluster guest
   env        the lab's files and addresses as shell variables
   setup      install the host's packages and build servers and guest image, nothing else
+  glusterd2  build glusterd2, which only make soak needs
   provision  only the last part of up: volumes, claims and data
 `
 
@@ -61,6 +62,9 @@ func run(ctx context.Context, args []string) error {
 	case "setup":
 		_, err := setup(ctx, newSteps())
 		return err
+	case "glusterd2":
+		// Apart, since only make soak needs it, and inside the lab there is no network.
+		return buildGlusterd2(ctx)
 	case "provision":
 		return provisionOnly(ctx)
 	}

@@ -123,7 +123,10 @@ func setup(ctx context.Context, s *steps) (image guest.Image, err error) {
 		return image, err
 	}
 	if err := s.do("servers (heketi, kube-apiserver, ...)", func() error {
-		return servers.Build(ctx, servers.BuildOptions{Logger: slog.Default()})
+		o := servers.BuildOptions{Logger: slog.Default()}
+		// The definitions of VolumeSnapshots too: in the lab there is no network.
+		_, err := servers.SnapshotCRDs(ctx, o)
+		return errors.Join(servers.Build(ctx, o), err)
 	}); err != nil {
 		return image, err
 	}
@@ -204,4 +207,10 @@ func waitFor(ctx context.Context, limit time.Duration, ask func(context.Context)
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
+}
+
+// buildGlusterd2 is apart from setup, since few need it.
+func buildGlusterd2(ctx context.Context) error {
+	_, err := servers.BuildGlusterd2(ctx, servers.BuildOptions{Logger: slog.Default()})
+	return err
 }
