@@ -25,7 +25,7 @@ type counter struct {
 	backups []catalog.Backup
 	fail    error
 	away    time.Time // Until when notes of an end are not taken.
-	during  func() // Between the look and the confirmation.
+	during  func()    // Between the look and the confirmation.
 	began   []string
 	told    []string
 }

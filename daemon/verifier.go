@@ -176,7 +176,7 @@ func (v *Verifier) verify(ctx context.Context, c ClaimStatus, b catalog.Backup) 
 	r := v.o.Daemon().o.Catalog
 	err = b.Verify(ctx, "", nil)
 	if _, gone := r.Find(b.Key, b.ID); ctx.Err() != nil || errors.Is(gone, catalog.ErrNoBackup) && !errors.Is(gone, catalog.ErrDamaged) {
-		return false, nil
+		return false, nil //nolint:nilerr // It was removed, or the daemon ends.
 	}
 	if errors.Is(err, catalog.ErrDamaged) {
 		v.bad[b.Key.String()+b.ID] = time.Now()
