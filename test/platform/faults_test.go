@@ -1,4 +1,4 @@
-//go:build platform
+//go:build platform && soak
 
 package platform
 
