@@ -1,4 +1,4 @@
-//go:build platform
+//go:build platform && soak
 
 package platform
 
@@ -88,7 +88,7 @@ spec:
   source: {persistentVolumeClaimName: uploads}
 `)
 	b.kubectl("apply", "-f", manifest)
-	took := b.within(3*time.Minute, "the VolumeSnapshot is ready", func() bool {
+	took := b.within(5*time.Minute, "the VolumeSnapshot is ready", func() bool {
 		return b.kubectl("-n", "shop", "get", "volumesnapshot", "before-the-upgrade", "-o", "jsonpath={.status.readyToUse}") == "true"
 	})
 	t.Logf("VolumeSnapshot was ready after %s\n%s", took.Round(time.Second), b.kubectl("get", "volumesnapshots,volumesnapshotcontents", "-A"))
@@ -128,7 +128,7 @@ func (b *bench) restoreByAnnotation(id string) {
 	ask := func(value, want string) {
 		b.Helper()
 		b.kubectl("-n", "shop", "annotate", "--overwrite", "pvc", "uploads", "backup.gluster.org/restore="+value)
-		took := b.within(3*time.Minute, "restore="+value+" has ended", func() bool {
+		took := b.within(8*time.Minute, "restore="+value+" has ended", func() bool {
 			status := b.annotation("shop", "uploads", "restore-status")
 			return strings.HasPrefix(status, value+": done") || strings.HasPrefix(status, value+": failed")
 		})
