@@ -105,20 +105,26 @@ func (r *Repository) protect(dir *os.Root, by string) error {
 	if err != nil {
 		return err
 	}
+	return r.put(dir, protectedName, text, "protect")
+}
+
+// put writes a file into an open folder, in one step for whoever looks, and waits
+// until it is on the disk. The steps are told by the operation's name.
+func (r *Repository) put(dir *os.Root, name string, text []byte, operation string) error {
 	temp := tempPrefix + random(4)
 	if err := writeFile(dir, temp, text); err != nil {
 		return errors.Join(err, remove(dir, temp))
 	}
-	if err := r.step("protect: written"); err != nil {
+	if err := r.step(operation + ": written"); err != nil {
 		return err
 	}
-	if err := dir.Rename(temp, protectedName); err != nil {
+	if err := dir.Rename(temp, name); err != nil {
 		return errors.Join(err, remove(dir, temp))
 	}
-	if err := r.step("protect: renamed"); err != nil {
+	if err := r.step(operation + ": renamed"); err != nil {
 		return err
 	}
-	return r.synced(dir, "protect: synced")
+	return r.synced(dir, operation+": synced")
 }
 
 // synced waits until the names in dir are on the disk.

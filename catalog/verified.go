@@ -27,16 +27,7 @@ func (r *Repository) MarkVerified(b Backup, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	err = r.withBackup(b, func(dir *os.Root) error {
-		temp := tempPrefix + random(4)
-		if err := writeFile(dir, temp, text); err != nil {
-			return errors.Join(err, remove(dir, temp))
-		}
-		if err := dir.Rename(temp, verifiedName); err != nil {
-			return errors.Join(err, remove(dir, temp))
-		}
-		return r.synced(dir, "mark verified: synced")
-	})
+	err = r.withBackup(b, func(dir *os.Root) error { return r.put(dir, verifiedName, text, "mark verified") })
 	if err != nil {
 		return fmt.Errorf("mark backup %s of %s as verified: %w", b.ID, b.Key, r.full(err))
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -196,6 +197,21 @@ func with(values map[string]string, key, value string) map[string]string {
 	return changed
 }
 
+// patched returns a map after a patch, as of PatchClaimAnnotations.
+func patched(old map[string]string, values map[string]*string) map[string]string {
+	changed := maps.Clone(old)
+	if changed == nil {
+		changed = map[string]string{}
+	}
+	for k, v := range values {
+		delete(changed, k)
+		if v != nil {
+			changed[k] = *v
+		}
+	}
+	return changed
+}
+
 func (s *shelf) PatchClaimAnnotations(_ context.Context, _, name string, values map[string]*string) error {
 	s.writes++
 	for n := range s.claims {
@@ -203,13 +219,7 @@ func (s *shelf) PatchClaimAnnotations(_ context.Context, _, name string, values 
 		if c.Name != name {
 			continue
 		}
-		for k, v := range values {
-			c.Annotations = with(c.Annotations, k, "")
-			delete(c.Annotations, k)
-			if v != nil {
-				c.Annotations[k] = *v
-			}
-		}
+		c.Annotations = patched(c.Annotations, values)
 	}
 	return nil
 }

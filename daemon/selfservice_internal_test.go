@@ -104,13 +104,7 @@ func (n *counter) PatchClaimAnnotations(_ context.Context, _, name string, value
 	if text := values[kube.RestoreStatusAnnotation]; text != nil && strings.Contains(*text, noteDone) && time.Now().Before(n.away) {
 		return errBusy
 	}
-	for k, v := range values {
-		c.Annotations = with(c.Annotations, k, "")
-		delete(c.Annotations, k)
-		if v != nil {
-			c.Annotations[k] = *v
-		}
-	}
+	c.Annotations = patched(c.Annotations, values)
 	return nil
 }
 
