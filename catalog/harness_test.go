@@ -277,6 +277,8 @@ func auditFolder(dir string, protected bool) (faults []error) {
 
 var lockPath = regexp.MustCompile(`^\.glusterbackup/locks/(claim|volume)-[0-9a-f]{32}$`)
 
+var clusterPath = regexp.MustCompile(`^\.cluster/[0-9TZ]{16}/[a-z.]+$`)
+
 var backupPath = regexp.MustCompile(`^[^/]+/[^/]+/[0-9TZ]{16}$`)
 
 // auditNames finds everything that should not be there, down to the folders of
@@ -295,7 +297,7 @@ func auditNames(root string, known map[string]bool, problems []catalog.Problem) 
 			return nil
 		case rel == "lost+found":
 			return fs.SkipDir
-		case lockPath.MatchString(rel) && d.Type().IsRegular():
+		case lockPath.MatchString(rel) && d.Type().IsRegular(), clusterPath.MatchString(rel) && d.Type().IsRegular():
 			return nil
 		case known[rel]:
 			if d.IsDir() {

@@ -20,6 +20,8 @@ type answer struct {
 	OpErrstr string   `xml:"opErrstr"`
 	Output   string   `xml:"output"`
 
+	text []byte // All of it.
+
 	VolInfo        *volInfoXML    `xml:"volInfo>volumes"`
 	VolStatus      *volStatusXML  `xml:"volStatus>volumes"`
 	SnapCreate     *namedXML      `xml:"snapCreate>snapshot"`

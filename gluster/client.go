@@ -188,6 +188,7 @@ func (c *Client) ask(ctx context.Context, host Commander, q call) (*answer, erro
 		return nil, fmt.Errorf("%s%s on %s: %w", q.op, q.error("", nil, nil).object(), host.Name(), err)
 	}
 	if a.OpRet == nil || *a.OpRet == 0 {
+		a.text = out
 		return a, nil
 	}
 	return nil, refusal(a, q, host.Name())

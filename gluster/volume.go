@@ -60,6 +60,19 @@ func (c *Client) Volume(ctx context.Context, name string) (Volume, error) {
 	return v, nil
 }
 
+// VolumesXML returns what "gluster volume info --xml" says of all volumes, for
+// people and for scripts that build them again.
+func (c *Client) VolumesXML(ctx context.Context) ([]byte, error) {
+	a, err := c.do(ctx, call{op: "volume info"})
+	if err != nil {
+		return nil, err
+	}
+	if a.VolInfo == nil || a.VolInfo.Count == nil || *a.VolInfo.Count != len(a.VolInfo.Volumes) {
+		return nil, fmt.Errorf("volume info: %w: it does not list as many volumes as it counts", ErrAnswer)
+	}
+	return a.text, nil
+}
+
 func (x volumeXML) volume() (Volume, error) {
 	v := Volume{
 		Name: x.Name, ID: x.ID, Type: x.Type, Status: x.Status,

@@ -2,6 +2,7 @@ package gluster_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -77,5 +78,16 @@ func TestVolumeRefusals(t *testing.T) {
 	}
 	if _, err := c.BrickStates(t.Context(), "gbrec_r2"); !errors.Is(err, gluster.ErrNoVolume) {
 		t.Errorf("volume that vanished: %v", err)
+	}
+}
+
+func TestVolumesXML(t *testing.T) {
+	c := client(t, host("volume info", "volume-info-replica.xml"))
+	text, err := c.VolumesXML(t.Context())
+	if err != nil || !strings.HasPrefix(string(text), "<?xml") || !strings.Contains(string(text), "gbrec_r2") {
+		t.Errorf("%s, %v", text, err)
+	}
+	if _, err := client(t, host("volume info", "snapshot-info.xml")).VolumesXML(t.Context()); !errors.Is(err, gluster.ErrAnswer) {
+		t.Errorf("another answer: %v", err)
 	}
 }

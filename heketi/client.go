@@ -1,6 +1,7 @@
 package heketi
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -123,12 +124,24 @@ func (c *Client) Ping(ctx context.Context) error {
 // call runs one request of the go-client under ctx and the client's time-out,
 // and turns its failure into an *Error.
 func (c *Client) call(ctx context.Context, op, id string, request func(*api.Client) error) error {
+	return c.callBounded(ctx, op, id, bounds{}, request)
+}
+
+// bounds limit a call; what is zero is as for any other.
+type bounds struct {
+	answer int64         // The most bytes of an answer.
+	time   time.Duration // From the first connecting to the last byte.
+}
+
+// callBounded is call with other bounds.
+func (c *Client) callBounded(ctx context.Context, op, id string, b bounds, request func(*api.Client) error) error {
+	b.answer, b.time = cmp.Or(b.answer, maxAnswer), cmp.Or(b.time, c.timeout)
 	if id != "" && !idPattern.MatchString(id) {
 		return c.fail(op, id, ErrName, errors.New("an id is 32 hexadecimal digits"))
 	}
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	limited, cancel := context.WithTimeout(ctx, b.time)
 	defer cancel()
-	p := &performer{ctx: limited, http: c.http}
+	p := &performer{ctx: limited, http: c.http, most: b.answer}
 	err := request(c.connect(func(*tls.Config, api.CheckRedirectFunc) (api.HttpPerformer, error) { return p, nil }))
 	switch {
 	case err == nil:
@@ -136,7 +149,7 @@ func (c *Client) call(ctx context.Context, op, id string, request func(*api.Clie
 	case ctx.Err() != nil:
 		return c.fail(op, id, nil, context.Cause(ctx))
 	case limited.Err() != nil:
-		return c.fail(op, id, ErrUnreachable, fmt.Errorf("no answer within %s", c.timeout))
+		return c.fail(op, id, ErrUnreachable, fmt.Errorf("no answer within %s", b.time))
 	case p.status == 0:
 		return c.fail(op, id, ErrUnreachable, innermostURL(err))
 	}
@@ -149,6 +162,7 @@ func (c *Client) call(ctx context.Context, op, id string, request func(*api.Clie
 type performer struct {
 	ctx    context.Context
 	http   *http.Client
+	most   int64 // Bytes that an answer may have.
 	status int
 }
 
@@ -159,7 +173,7 @@ func (p *performer) Do(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	p.status = answer.StatusCode
-	answer.Body = http.MaxBytesReader(nil, answer.Body, maxAnswer)
+	answer.Body = http.MaxBytesReader(nil, answer.Body, p.most)
 	return answer, nil
 }
 

@@ -27,6 +27,8 @@ var (
 	ErrAnswer = errors.New("unusable answer")
 	// ErrName means that an id or name is malformed; nothing was sent.
 	ErrName = errors.New("malformed name")
+	// ErrNoSpace means that no cluster has room, or enough nodes, for a volume.
+	ErrNoSpace = errors.New("no device has room for the volume")
 	// ErrAmbiguous means that several block volumes have the name.
 	ErrAmbiguous = errors.New("name is not unique")
 )
@@ -153,6 +155,9 @@ func (c *Client) answered(op, id string, status int, err error) error {
 	case status == http.StatusBadRequest && strings.Contains(text, "HTTP request to an HTTPS server"):
 		e.kind, e.cause = ErrAnswer, errors.New("the server wants https")
 		e.remedy = "Let url in section [heketi] begin with https://."
+	case status == http.StatusInternalServerError && strings.Contains(text, "No space"):
+		e.kind, e.cause = ErrNoSpace, nil
+		e.remedy = "Add a device (heketi-cli device add), or delete volumes that nobody needs: heketi-cli topology info shows the free space of each device."
 	default:
 		e.kind, e.cause = ErrAnswer, fmt.Errorf("status %d %s", status, http.StatusText(status))
 		e.remedy = "Check that url in section [heketi] is Heketi's own address, and look into Heketi's log."

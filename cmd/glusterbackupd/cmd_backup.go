@@ -86,7 +86,18 @@ func runBackup(ctx context.Context, g *globals, keys []catalog.Key) (err error) 
 	results := append(failed, a.daemon.Backup(ctx, targets)...)
 	p.done()
 	a.emptyTrash(ctx, targets)
+	if len(keys) == 0 {
+		a.saveState(ctx, a.daemon, hostsOf(targets))
+	}
 	return g.printResults(results)
+}
+
+// hostsOf returns the hosts that the volumes of targets are asked on.
+func hostsOf(targets []daemon.Target) (pools [][]string) {
+	for _, t := range targets {
+		pools = append(pools, t.Hosts)
+	}
+	return pools
 }
 
 // tidyForgotten tidies what no run of these targets does: what is left of claims

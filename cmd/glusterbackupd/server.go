@@ -38,6 +38,7 @@ type server struct {
 	state   *liveState
 	alive   atomic.Int64  // Unix time of the last turn of the service's loop.
 	stand   chan struct{} // Asks for another line in systemctl status.
+	rounds  chan struct{} // Says that the runs of a slot have ended.
 	showing sync.Mutex    // Keeps an older line from being sent after a newer one.
 
 	mu     sync.Mutex
@@ -62,7 +63,7 @@ func (w *worker) Prune(ctx context.Context, c daemon.Candidate) (int, error) {
 // newServer builds everything. It reads the BackupDisk and, with Kubernetes,
 // waits until the claims are known; it starts nothing else.
 func newServer(ctx context.Context, g *globals, manager *systemd.Notifier) (*server, error) {
-	s := &server{g: g, manager: manager, state: newLiveState(), stand: make(chan struct{}, 1)}
+	s := &server{g: g, manager: manager, state: newLiveState(), stand: make(chan struct{}, 1), rounds: make(chan struct{}, 1)}
 	var err error
 	if s.app, err = openApp(g, hooks{observe: s.observe, snapshotDeleted: s.tenants.snapshotDeleted, snapshotUsers: s.tenants.snapshotUsers}); err != nil {
 		return nil, err
@@ -235,7 +236,7 @@ func (s *server) run(ctx context.Context, hangup <-chan os.Signal) error {
 	// Events of the last runs are written after the service has ended.
 	telling, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	var helpers, voices errgroup.Group
-	works := []func(context.Context){s.janitor.Run, s.pools.Run, s.verify.Run, s.watchDisk, func(ctx context.Context) { s.reloads(ctx, hangup) }}
+	works := []func(context.Context){s.janitor.Run, s.pools.Run, s.verify.Run, s.watchDisk, s.keepState, func(ctx context.Context) { s.reloads(ctx, hangup) }}
 	for _, work := range append(works, s.tenants.work()...) {
 		helpers.Go(func() error {
 			work(ctx)
@@ -277,6 +278,9 @@ func (s *server) notice(n daemon.Notice) {
 	}
 	s.tell.tell(n)
 	s.tenants.notice(n)
+	if n.Kind == daemon.NoticeRound {
+		s.roundEnded()
+	}
 	s.stands()
 }
 
