@@ -27,6 +27,11 @@ type Options struct {
 	Mounts  Mounts
 	Engine  Engine
 	Connect func(host string) Commander
+	// Storage and Claims make new claims; Hosts, when there are any, are mounted
+	// from instead of those that Storage names. Optional.
+	Storage Storage
+	Claims  ClaimBuilder
+	Hosts   []string
 	// Limits are the levels above which no snapshot is taken.
 	Limits Limits
 	// Keep says how long snapshots stay on Gluster.
@@ -134,6 +139,7 @@ type Phase string
 // The phases, in the order in which a user meets them.
 const (
 	PhaseVerify    Phase = "verify"
+	PhaseProvision Phase = "provision"
 	PhasePreflight Phase = "preflight"
 	PhaseSnapshot  Phase = "snapshot"
 	PhaseMount     Phase = "mount"

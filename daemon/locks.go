@@ -23,6 +23,11 @@ func (d *Daemon) lock(ctx context.Context, operation, volume string, keys ...cat
 	for _, k := range keys {
 		scopes = append(scopes, catalog.ClaimScope(k))
 	}
+	return d.lockScopes(ctx, operation, scopes...)
+}
+
+// lockScopes is lock for any scopes.
+func (d *Daemon) lockScopes(ctx context.Context, operation string, scopes ...catalog.Scope) (*catalog.Lock, error) {
 	for start := time.Now(); ; {
 		l, err := d.o.Catalog.Lock(cmp.Or(d.o.Command, operation), scopes...)
 		if !errors.Is(err, catalog.ErrLocked) || time.Since(start) > lockPatience {

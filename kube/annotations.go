@@ -33,6 +33,10 @@ const (
 // and after a colon, perhaps, which path of it.
 const RestoreAnnotation = AnnotationPrefix + "restore"
 
+// RestoreFromAnnotation is a tenant's wish to have a new claim filled from the
+// backup of another one of the namespace: CLAIM@BACKUP.
+const RestoreFromAnnotation = AnnotationPrefix + "restore-from"
+
 // The annotations by which tenants are told on a claim how it stands.
 const (
 	// RestoreStatusAnnotation says what became of the wish in RestoreAnnotation.

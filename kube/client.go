@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/dynamic"
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -226,6 +228,37 @@ func (c *Client) get(ctx context.Context, r request) (*unstructured.Unstructured
 		return nil, c.fail(ctx, limited, r, err)
 	}
 	return object, nil
+}
+
+// create makes an object and returns it as it is served.
+func (c *Client) create(ctx context.Context, r request, object any) (*unstructured.Unstructured, error) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		return nil, c.about(r, err)
+	}
+	limited, cancel := c.limit(ctx)
+	defer cancel()
+	made, err := c.resource(r).Create(limited, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, c.fail(ctx, limited, r, err)
+	}
+	return made, nil
+}
+
+// remove deletes an object; with a uid that very one, and no later one of the same
+// name. That there is none is no error.
+func (c *Client) remove(ctx context.Context, r request, uid types.UID) error {
+	var o metav1.DeleteOptions
+	if uid != "" {
+		o.Preconditions = &metav1.Preconditions{UID: &uid}
+	}
+	limited, cancel := c.limit(ctx)
+	defer cancel()
+	err := c.resource(r).Delete(limited, r.name, o)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return c.fail(ctx, limited, r, err)
+	}
+	return nil
 }
 
 // page reads one page of a list.

@@ -9,10 +9,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -158,7 +156,7 @@ func (s *SnapshotClaims) Show(ctx context.Context, v SnapshotClaim) error {
 	}
 	pvc, err := s.own(ctx, v)
 	if err == nil && pvc == nil {
-		pvc, err = s.create(ctx, request{op: "create", resource: claimResource, namespace: v.Namespace, name: v.Name}, s.newClaim(v, source))
+		pvc, err = s.client.create(ctx, request{op: "create", resource: claimResource, namespace: v.Namespace, name: v.Name}, s.newClaim(v, source))
 	}
 	if err != nil {
 		return err
@@ -168,30 +166,15 @@ func (s *SnapshotClaims) Show(ctx context.Context, v SnapshotClaim) error {
 		return err
 	}
 	if old != nil && (old.Spec.ClaimRef == nil || old.Spec.ClaimRef.UID != pvc.GetUID()) {
-		return s.remove(ctx, request{op: "delete", resource: volumeResource, name: s.volumeName(v)}, nil) // The next call goes on.
+		return s.client.remove(ctx, request{op: "delete", resource: volumeResource, name: s.volumeName(v)}, "") // The next call goes on.
 	}
 	if old != nil {
 		return nil
 	}
 	pv := s.newVolume(v, source)
 	pv.Spec.ClaimRef.UID = pvc.GetUID()
-	_, err = s.create(ctx, request{op: "create", resource: volumeResource, name: s.volumeName(v)}, pv)
+	_, err = s.client.create(ctx, request{op: "create", resource: volumeResource, name: s.volumeName(v)}, pv)
 	return err
-}
-
-// create makes an object.
-func (s *SnapshotClaims) create(ctx context.Context, r request, object any) (*unstructured.Unstructured, error) {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
-	if err != nil {
-		return nil, s.client.about(r, err)
-	}
-	limited, cancel := s.client.limit(ctx)
-	defer cancel()
-	made, err := s.client.resource(r).Create(limited, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{})
-	if err != nil {
-		return nil, s.client.fail(ctx, limited, r, err)
-	}
-	return made, nil
 }
 
 // newVolume is the volume of the claim with the snapshot in its place: a kubelet
@@ -289,25 +272,9 @@ func (s *SnapshotClaims) Withdraw(ctx context.Context, v SnapshotClaim) error {
 		if err := s.refuseInUse(ctx, v); err != nil {
 			return err
 		}
-		if err := s.remove(ctx, r, pvc); err != nil {
+		if err := s.client.remove(ctx, r, pvc.GetUID()); err != nil {
 			return err
 		}
 	}
-	return s.remove(ctx, request{op: "delete", resource: volumeResource, name: s.volumeName(v)}, nil)
-}
-
-// remove deletes an object, and no later one of the same name.
-func (s *SnapshotClaims) remove(ctx context.Context, r request, object *unstructured.Unstructured) error {
-	var o metav1.DeleteOptions
-	if object != nil {
-		uid := object.GetUID()
-		o.Preconditions = &metav1.Preconditions{UID: &uid}
-	}
-	limited, cancel := s.client.limit(ctx)
-	defer cancel()
-	err := s.client.resource(r).Delete(limited, r.name, o)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return s.client.fail(ctx, limited, r, err)
-	}
-	return nil
+	return s.client.remove(ctx, request{op: "delete", resource: volumeResource, name: s.volumeName(v)}, "")
 }

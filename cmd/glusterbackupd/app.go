@@ -148,14 +148,18 @@ func (a *app) newDaemon(c *config.Config) (*daemon.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return daemon.New(daemon.Options{
+	o := daemon.Options{
 		Catalog: a.catalog, Command: a.command, Resolver: a.resolver(), Gluster: a.gluster.at, Connect: a.gluster.connect,
 		Mounts: mounts, Engine: engine, FullCompare: time.Duration(c.Copy.FullCompare),
 		Limits:   daemon.Limits{PoolData: float64(c.Limits.PoolData), PoolMetadata: float64(c.Limits.PoolMetadata)},
 		Keep:     daemon.SnapshotRetention{Backup: time.Duration(c.Retention.Snapshots), Safety: time.Duration(c.Retention.SafetySnapshots)},
 		Parallel: c.Backup.Parallel, ParallelSnapshots: c.Backup.ParallelSnapshots, Retries: c.Backup.Retries, Timeout: time.Duration(c.Backup.Timeout),
 		Observe: a.hooks.observe, SnapshotDeleted: a.hooks.snapshotDeleted, SnapshotUsers: a.hooks.snapshotUsers, Logger: a.log,
-	})
+	}
+	if a.kube != nil && a.heketi != nil {
+		o.Storage, o.Claims, o.Hosts = a.heketi, a.kube, glusterHosts(&a.cfg.Gluster)
+	}
+	return daemon.New(o)
 }
 
 // mounter mounts in a folder of that name.

@@ -13,6 +13,8 @@ type restoreOptions struct {
 	restoreFlags
 	path   string
 	delete bool
+	anew   bool
+	class  string
 }
 
 func (f *restoreFlags) addFlags(cmd *cobra.Command, to string) {
@@ -33,12 +35,22 @@ takes a safety snapshot of the volume, copies the data back, and reads it back.
 Files of the volume that are not in the backup stay, unless --delete.
 A block claim is restored as restore-block does.
 
+With --new it makes a claim that no longer exists: a volume or block volume through
+Heketi, as the claim's StorageClass says, filled and read back before the claim and
+its PersistentVolume are made. The namespace and the StorageClass must exist.
+
 ` + exitCodeHelp,
-		Example: "  glusterbackupd restore media/photos --at 20181202 --path 2018/album\n  glusterbackupd restore media/photos --to /tmp/photos",
+		Example: "  glusterbackupd restore media/photos --at 20181202 --path 2018/album\n  glusterbackupd restore media/photos --to /tmp/photos\n  glusterbackupd restore media/photos --new",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if cmd.Flags().Changed("path") && o.path == "" {
 				return usagef("--path is empty: leave it out to restore the whole claim")
+			}
+			if o.anew && (o.path != "" || o.delete || o.to != "") {
+				return usagef("--new makes the whole claim: it goes with --at and --storage-class, not with --path, --delete or --to")
+			}
+			if o.class != "" && !o.anew {
+				return usagef("--storage-class goes with --new")
 			}
 			return runRestore(cmd.Context(), g, names[0], o)
 		},
@@ -46,6 +58,8 @@ A block claim is restored as restore-block does.
 	o.addFlags(cmd, "restore into this new or empty folder instead of the claim's volume")
 	cmd.Flags().StringVar(&o.path, "path", "", "only this file or folder, relative to the claim's root")
 	cmd.Flags().BoolVar(&o.delete, "delete", false, "remove files that are not in the backup")
+	cmd.Flags().BoolVar(&o.anew, "new", false, "make the claim again, with a new volume")
+	cmd.Flags().StringVar(&o.class, "storage-class", "", "with --new, the StorageClass instead of the one that the claim had")
 	return cmd
 }
 
@@ -56,6 +70,9 @@ func runRestore(ctx context.Context, g *globals, name string, o restoreOptions) 
 	}
 	confirm := g.confirm(ctx, o.restoreFlags)
 	return withRestore(g, o.restoreFlags, func(a *app) (daemon.Restored, error) {
+		if o.anew {
+			return a.daemon.RestoreNew(ctx, daemon.NewRequest{Key: key, At: o.at, Class: o.class, DryRun: o.dryRun, Confirm: confirm})
+		}
 		done, err := a.daemon.Restore(ctx, daemon.RestoreRequest{
 			Key: key, At: o.at, Path: o.path, To: o.to, Delete: o.delete, DryRun: o.dryRun, Confirm: confirm,
 		})
