@@ -41,6 +41,9 @@ type NewRequest struct {
 	Into catalog.Key
 	// Waiting is the UID of Into, which exists then and waits for a volume.
 	Waiting string
+	// Size in bytes is the least that the volume is to have; 0 means that of the
+	// claim that was backed up. An image keeps its size.
+	Size int64
 	// Class is the StorageClass; empty means that of the claim that was backed up.
 	Class string
 	// DryRun ends after the plan.
@@ -80,6 +83,11 @@ func (d *Daemon) RestoreNew(ctx context.Context, q NewRequest) (done Restored, e
 	if done.Plan.Files, done.Plan.Bytes, err = c.count(ctx); err != nil {
 		return done, err
 	}
+	release, err := d.lockBackup(ctx, c.backup, q.DryRun)
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	if err := d.verify(ctx, c.backup, ""); err != nil {
 		return done, err
 	}
@@ -116,6 +124,12 @@ func (d *Daemon) planNew(ctx context.Context, q NewRequest) (c newClaim, err err
 	}
 	if c.class, err = d.o.Claims.StorageClass(ctx, q.Class); err != nil {
 		return c, err
+	}
+	if q.Waiting != "" && c.class.Provisioner != kube.RestoreProvisioner {
+		return c, &OtherProvisionerError{c.key, c.class}
+	}
+	if c.saved, err = c.saved.Grown(q.Size); err != nil {
+		return c, fmt.Errorf("claim %s: %w", c.key, err)
 	}
 	c.spec, err = specOf(c.class, c.saved)
 	return c, err
@@ -164,14 +178,6 @@ type newVolume struct {
 
 // makeClaim makes the volume, fills it, and makes the claim.
 func (d *Daemon) makeClaim(ctx context.Context, c newClaim, done *Restored) (err error) {
-	lock, err := d.lockScopes(ctx, "restore", catalog.ClaimScope(c.backup.Key))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lock.Release()) }()
-	if _, err := d.o.Catalog.Find(c.backup.Key, c.backup.ID); err != nil {
-		return err // It was removed before it was locked.
-	}
 	d.phase(PhaseProvision, c.key, "")
 	v, err := d.makeVolume(ctx, c)
 	if err != nil {
@@ -188,6 +194,22 @@ func (d *Daemon) makeClaim(ctx context.Context, c newClaim, done *Restored) (err
 	}
 	d.phase(PhasePublish, c.key, v.target.Volume)
 	return d.o.Claims.Build(ctx, v.claim)
+}
+
+// lockBackup keeps a backup from being removed, until the returned function is
+// called. The new volume needs no lock: nobody else knows it.
+func (d *Daemon) lockBackup(ctx context.Context, b catalog.Backup, planOnly bool) (release func() error, err error) {
+	if planOnly {
+		return func() error { return nil }, nil
+	}
+	lock, err := d.lockScopes(ctx, "restore", catalog.ClaimScope(b.Key))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.o.Catalog.Find(b.Key, b.ID); err != nil {
+		return nil, errors.Join(err, lock.Release()) // It was removed before it was locked.
+	}
+	return lock.Release, nil
 }
 
 // dropVolume deletes a volume that no claim was made for.

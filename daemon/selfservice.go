@@ -19,6 +19,7 @@ import (
 type Restores interface {
 	Restore(ctx context.Context, q RestoreRequest) (Restored, error)
 	RestoreBlock(ctx context.Context, q BlockRequest) (Restored, error)
+	RestoreNew(ctx context.Context, q NewRequest) (Restored, error)
 	// TenantBackups returns the backups that the tenants of a claim may know of,
 	// the oldest first, and TenantBackup the one of them that at names.
 	TenantBackups(c kube.Claim) ([]catalog.Backup, error)
@@ -48,7 +49,8 @@ type SelfServiceOptions struct {
 // SelfService restores claims whose tenants wish it by an annotation: its value
 // names a backup as --at does, and after a colon, perhaps, a path. It writes
 // into the claim that bears the annotation and into no other, from backups of
-// this very namespace only, and refuses what glusterbackupd restore refuses.
+// this very namespace only, and refuses what glusterbackupd restore refuses. It
+// also fills new claims whose StorageClass leaves that to it, before they are bound.
 //
 // Each value is done once: how it ended is written on the claim beside it. A
 // restore whose daemon died is begun again by whoever finds it, which ends in
@@ -152,11 +154,6 @@ func (s *SelfService) look(ctx context.Context) {
 			s.begin(ctx, c.Claim, wish)
 		}
 	}
-}
-
-// wishOf returns what is wished for, and what was written about the last wish.
-func wishOf(c kube.Claim) (wish, note string) {
-	return c.Annotations[kube.RestoreAnnotation], c.Annotations[kube.RestoreStatusAnnotation]
 }
 
 // How a note begins after the wish that it is about.
@@ -291,6 +288,9 @@ func (s *SelfService) noteEnd(ctx context.Context, c kube.Claim, r *restoring, e
 func (s *SelfService) restore(ctx context.Context, c kube.Claim, wish string) (Restored, error) {
 	if len(wish) > longestWish {
 		return Restored{}, &LongWishError{len(wish)}
+	}
+	if fillsNew(c, wish) {
+		return s.fillNew(ctx, c, wish)
 	}
 	at, path, _ := strings.Cut(wish, ":")
 	r := s.o.Restores()

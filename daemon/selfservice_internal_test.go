@@ -155,6 +155,19 @@ func (n *counter) RestoreBlock(ctx context.Context, q BlockRequest) (Restored, e
 	return n.work(ctx, q.Key, q.At+" "+q.Image, q.Confirm)
 }
 
+func (n *counter) RestoreNew(ctx context.Context, q NewRequest) (Restored, error) {
+	if q.Into == q.Key || q.Waiting == "" {
+		n.t.Errorf("%+v", q)
+	}
+	done, err := n.work(ctx, q.Into, q.At+" of "+q.Key.Claim, q.Confirm)
+	if err == nil {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.claims[q.Into.Claim].Kind = kube.File
+	}
+	return done, err
+}
+
 func (n *counter) note(name string) string {
 	return n.claims[name].Annotations[kube.RestoreStatusAnnotation]
 }

@@ -84,3 +84,20 @@ func (e *NoClassError) Error() string {
 
 // Remedy says how to name one.
 func (e *NoClassError) Remedy() string { return "name one with --storage-class" }
+
+// OtherProvisionerError says that another provisioner would bind a claim before it
+// is filled.
+type OtherProvisionerError struct {
+	Claim catalog.Key
+	Class kube.Class
+}
+
+// Error names the claim, its class and the provisioner.
+func (e *OtherProvisionerError) Error() string {
+	return fmt.Sprintf("claim %s is of StorageClass %s, whose provisioner %s would bind it before it is filled", e.Claim, e.Class.Name, e.Class.Provisioner)
+}
+
+// Remedy says which class is needed.
+func (e *OtherProvisionerError) Remedy() string {
+	return "use a StorageClass whose provisioner is " + kube.RestoreProvisioner + "; the admin has a manifest for it"
+}

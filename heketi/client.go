@@ -131,6 +131,7 @@ func (c *Client) call(ctx context.Context, op, id string, request func(*api.Clie
 type bounds struct {
 	answer int64         // The most bytes of an answer.
 	time   time.Duration // From the first connecting to the last byte.
+	follow bool          // Whether redirects on the server itself are followed.
 }
 
 // callBounded is call with other bounds.
@@ -142,7 +143,12 @@ func (c *Client) callBounded(ctx context.Context, op, id string, b bounds, reque
 	limited, cancel := context.WithTimeout(ctx, b.time)
 	defer cancel()
 	p := &performer{ctx: limited, http: c.http, most: b.answer}
-	err := request(c.connect(func(*tls.Config, api.CheckRedirectFunc) (api.HttpPerformer, error) { return p, nil }))
+	err := request(c.connect(func(_ *tls.Config, sign api.CheckRedirectFunc) (api.HttpPerformer, error) {
+		if b.follow {
+			p.http = c.following(sign)
+		}
+		return p, nil
+	}))
 	switch {
 	case err == nil:
 		return nil
@@ -154,6 +160,20 @@ func (c *Client) callBounded(ctx context.Context, op, id string, b bounds, reque
 		return c.fail(op, id, ErrUnreachable, innermostURL(err))
 	}
 	return c.answered(op, id, p.status, err)
+}
+
+// following returns a client for what Heketi ends with a redirect to the result.
+// sign is the go-client's, which makes a token for the new path; no other server
+// gets one.
+func (c *Client) following(sign api.CheckRedirectFunc) *http.Client {
+	client := *c.http
+	client.CheckRedirect = func(r *http.Request, via []*http.Request) error {
+		if r.URL.Host != via[0].URL.Host || r.URL.Scheme != via[0].URL.Scheme {
+			return http.ErrUseLastResponse
+		}
+		return sign(r, via)
+	}
+	return &client
 }
 
 // performer sends the requests of one call with its context, which the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -89,7 +90,7 @@ func (c *Client) CreateVolume(ctx context.Context, s VolumeSpec) (Volume, error)
 	}
 	request.Snapshot.Enable, request.Snapshot.Factor = true, float32(max(s.SnapshotFactor, 1))
 	var info *types.VolumeInfoResponse
-	err = c.callBounded(ctx, op, "", bounds{time: createTimeout}, func(a *api.Client) (err error) {
+	err = c.callBounded(ctx, op, "", bounds{time: createTimeout, follow: true}, func(a *api.Client) (err error) {
 		info, err = a.VolumeCreate(request)
 		return err
 	})
@@ -102,7 +103,7 @@ func (c *Client) CreateVolume(ctx context.Context, s VolumeSpec) (Volume, error)
 
 // DeleteVolume deletes a volume and what is in it.
 func (c *Client) DeleteVolume(ctx context.Context, id string) error {
-	return c.callBounded(ctx, "delete volume", id, bounds{time: createTimeout}, func(a *api.Client) error { return a.VolumeDelete(id) })
+	return c.callBounded(ctx, "delete volume", id, bounds{time: createTimeout, follow: true}, func(a *api.Client) error { return a.VolumeDelete(id) })
 }
 
 // CreateBlockVolume makes a block volume on a hosting volume that Heketi chooses.
@@ -112,7 +113,7 @@ func (c *Client) CreateBlockVolume(ctx context.Context, s BlockVolumeSpec) (Bloc
 	const op = "create block volume"
 	request := &types.BlockVolumeCreateRequest{Size: gibibytes(s.Size), Hacount: s.HA, Auth: s.Auth, Clusters: s.Clusters}
 	var info *types.BlockVolumeInfoResponse
-	err := c.callBounded(ctx, op, "", bounds{time: createTimeout}, func(a *api.Client) (err error) {
+	err := c.callBounded(ctx, op, "", bounds{time: createTimeout, follow: true}, func(a *api.Client) (err error) {
 		info, err = a.BlockVolumeCreate(request)
 		return err
 	})
@@ -129,13 +130,13 @@ func (c *Client) CreateBlockVolume(ctx context.Context, s BlockVolumeSpec) (Bloc
 
 // DeleteBlockVolume deletes a block volume and its image.
 func (c *Client) DeleteBlockVolume(ctx context.Context, id string) error {
-	return c.callBounded(ctx, "delete block volume", id, bounds{time: createTimeout}, func(a *api.Client) error { return a.BlockVolumeDelete(id) })
+	return c.callBounded(ctx, "delete block volume", id, bounds{time: createTimeout, follow: true}, func(a *api.Client) error { return a.BlockVolumeDelete(id) })
 }
 
 // unmade says more about a volume that was not made.
 func unmade(err error) error {
 	e, ok := errors.AsType[*Error](err)
-	if ok && (errors.Is(e.kind, ErrUnreachable) || e.kind == nil) {
+	if ok && (errors.Is(e.kind, ErrUnreachable) || e.kind == nil || errors.Is(e.kind, ErrAnswer) && e.Status < http.StatusBadRequest) {
 		e.remedy = "Heketi may still be making it: compare heketi-cli volume list and heketi-cli blockvolume list with the claims, and delete what belongs to none."
 	}
 	return err

@@ -46,7 +46,9 @@ func TestCredentialsAreHidden(t *testing.T) {
 	authed := fixture(t, "heketi-blockvolume-info-auth.json")
 	server := record(t, map[string]answer{
 		"/blockvolumes": {status: 202, header: map[string][]string{"Location": {"/queue/1"}}},
-		"/queue/1":      {body: authed},
+		// Done: the result is elsewhere.
+		"/queue/1":                {status: 303, header: map[string][]string{"Location": {"/blockvolumes/" + authID}}},
+		"/blockvolumes/" + authID: {body: authed},
 	})
 	_, c, err := newClient(t, heketi.Options{URL: server.URL}).CreateBlockVolume(t.Context(), heketi.BlockVolumeSpec{Size: 1, Auth: true})
 	if err != nil {
@@ -58,6 +60,19 @@ func TestCredentialsAreHidden(t *testing.T) {
 	}
 	if strings.Contains(spellings(t, c), password) || strings.Contains(spellings(t, &c), password) {
 		t.Error("the password can be printed")
+	}
+}
+
+// A server that sends the client elsewhere gets no second token.
+func TestRedirectElsewhere(t *testing.T) {
+	elsewhere := record(t, map[string]answer{"/volumes/1": {body: "{}"}})
+	server := record(t, map[string]answer{
+		"/volumes": {status: 202, header: map[string][]string{"Location": {"/queue/1"}}},
+		"/queue/1": {status: 303, header: map[string][]string{"Location": {elsewhere.URL + "/volumes/1"}}},
+	})
+	_, err := newClient(t, heketi.Options{URL: server.URL}).CreateVolume(t.Context(), heketi.VolumeSpec{Size: 1})
+	if !errors.Is(err, heketi.ErrAnswer) || elsewhere.asked() != "" {
+		t.Errorf("%v; asked elsewhere: %q", err, elsewhere.asked())
 	}
 }
 

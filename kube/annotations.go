@@ -37,6 +37,10 @@ const RestoreAnnotation = AnnotationPrefix + "restore"
 // backup of another one of the namespace: CLAIM@BACKUP.
 const RestoreFromAnnotation = AnnotationPrefix + "restore-from"
 
+// RestoreProvisioner is the provisioner of StorageClasses whose claims wait for a
+// volume that is filled as RestoreFromAnnotation says.
+const RestoreProvisioner = AnnotationPrefix + "restore"
+
 // The annotations by which tenants are told on a claim how it stands.
 const (
 	// RestoreStatusAnnotation says what became of the wish in RestoreAnnotation.

@@ -133,6 +133,7 @@ type building struct {
 	client *Client
 	claim  NewClaim
 	suffix string
+	modes  []corev1.PersistentVolumeAccessMode // Of a claim that waits.
 	made   []madeObject
 }
 
@@ -142,12 +143,18 @@ type madeObject struct {
 }
 
 func (b *building) build(ctx context.Context) error {
+	if err := b.meet(ctx); err != nil {
+		return err
+	}
 	source, notes, err := b.source(ctx)
 	if err != nil {
 		return err
 	}
 	name := b.volume()
 	pv := b.claim.Saved.volume(b.claim, name, source, notes)
+	if b.claim.WaitingUID != "" {
+		pv.Spec.AccessModes = b.modes // Else it would not be bound.
+	}
 	if err := b.make(ctx, request{resource: volumeResource, name: name}, pv); err != nil {
 		return err
 	}
@@ -156,6 +163,28 @@ func (b *building) build(ctx context.Context) error {
 	}
 	r := request{resource: claimResource, namespace: b.claim.Namespace, name: b.claim.Name}
 	return b.make(ctx, r, b.claim.Saved.claim(b.claim, name))
+}
+
+// meet makes sure that a claim that waits is there and still waits: another daemon
+// may have given it a volume.
+func (b *building) meet(ctx context.Context) error {
+	if b.claim.WaitingUID == "" {
+		return nil
+	}
+	r := request{op: "read", resource: claimResource, namespace: b.claim.Namespace, name: b.claim.Name}
+	object, err := b.client.get(ctx, r)
+	if err != nil {
+		return err
+	}
+	var pvc corev1.PersistentVolumeClaim
+	if err := b.client.convert(r, object, &pvc); err != nil {
+		return err
+	}
+	if pvc.UID != b.claim.WaitingUID || pvc.Spec.VolumeName != "" || pvc.DeletionTimestamp != nil {
+		return b.client.about(r, errors.New("it does not wait for a volume any more"))
+	}
+	b.modes = pvc.Spec.AccessModes
+	return nil
 }
 
 // volume is the name of the PersistentVolume.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -46,6 +47,20 @@ func (s SavedClaim) Block() bool { return s.pv.Spec.ISCSI != nil }
 func (s SavedClaim) Size() int64 {
 	q := s.pv.Spec.Capacity[corev1.ResourceStorage]
 	return q.Value()
+}
+
+// Grown returns the claim with a volume of at least so many bytes. An image stays
+// as it is, and one that is too small is an error.
+func (s SavedClaim) Grown(bytes int64) (SavedClaim, error) {
+	if bytes <= s.Size() {
+		return s, nil
+	}
+	if s.Block() {
+		return s, fmt.Errorf("it asks for %d bytes, but an image is restored in its own size, %d bytes", bytes, s.Size())
+	}
+	capacity := corev1.ResourceList{corev1.ResourceStorage: *resource.NewQuantity(bytes, resource.BinarySI)}
+	s.pv.Spec.Capacity = capacity
+	return s, nil
 }
 
 // Class is the StorageClass; "" for a volume that was made without one.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/daemon"
 )
 
@@ -15,6 +16,7 @@ type restoreOptions struct {
 	delete bool
 	anew   bool
 	class  string
+	as     string
 }
 
 func (f *restoreFlags) addFlags(cmd *cobra.Command, to string) {
@@ -47,10 +49,10 @@ its PersistentVolume are made. The namespace and the StorageClass must exist.
 				return usagef("--path is empty: leave it out to restore the whole claim")
 			}
 			if o.anew && (o.path != "" || o.delete || o.to != "") {
-				return usagef("--new makes the whole claim: it goes with --at and --storage-class, not with --path, --delete or --to")
+				return usagef("--new makes the whole claim: it goes with --at, --as and --storage-class, not with --path, --delete or --to")
 			}
-			if o.class != "" && !o.anew {
-				return usagef("--storage-class goes with --new")
+			if !o.anew && (o.class != "" || o.as != "") {
+				return usagef("--storage-class and --as go with --new")
 			}
 			return runRestore(cmd.Context(), g, names[0], o)
 		},
@@ -59,6 +61,7 @@ its PersistentVolume are made. The namespace and the StorageClass must exist.
 	cmd.Flags().StringVar(&o.path, "path", "", "only this file or folder, relative to the claim's root")
 	cmd.Flags().BoolVar(&o.delete, "delete", false, "remove files that are not in the backup")
 	cmd.Flags().BoolVar(&o.anew, "new", false, "make the claim again, with a new volume")
+	cmd.Flags().StringVar(&o.as, "as", "", "with --new, NAMESPACE/CLAIM of the new claim, if it is to have another name")
 	cmd.Flags().StringVar(&o.class, "storage-class", "", "with --new, the StorageClass instead of the one that the claim had")
 	return cmd
 }
@@ -68,10 +71,18 @@ func runRestore(ctx context.Context, g *globals, name string, o restoreOptions) 
 	if err != nil {
 		return err
 	}
+	var into catalog.Key // Zero: the same name.
+	if o.as != "" {
+		if into, err = parseKey(o.as); err != nil {
+			return err
+		}
+	}
 	confirm := g.confirm(ctx, o.restoreFlags)
 	return withRestore(g, o.restoreFlags, func(a *app) (daemon.Restored, error) {
 		if o.anew {
-			return a.daemon.RestoreNew(ctx, daemon.NewRequest{Key: key, At: o.at, Class: o.class, DryRun: o.dryRun, Confirm: confirm})
+			return a.daemon.RestoreNew(ctx, daemon.NewRequest{
+				Key: key, At: o.at, Into: into, Class: o.class, DryRun: o.dryRun, Confirm: confirm,
+			})
 		}
 		done, err := a.daemon.Restore(ctx, daemon.RestoreRequest{
 			Key: key, At: o.at, Path: o.path, To: o.to, Delete: o.delete, DryRun: o.dryRun, Confirm: confirm,

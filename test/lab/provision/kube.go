@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	core "k8s.io/api/core/v1"
@@ -34,13 +35,15 @@ func (p *provisioner) classes(ctx context.Context) error {
 			return err
 		}
 	}
-	for name, provisioner := range map[string]string{
-		fileClass: fileProvisioner, blockClass: blockProvisioner, nfsClass: "example.com/nfs",
+	rest := map[string]string{"resturl": p.lab.HeketiURL, "restuser": p.lab.HeketiUser}
+	// One node has room for one copy.
+	file, block := maps.Clone(rest), maps.Clone(rest)
+	file["volumetype"], file["snapfactor"], block["hacount"] = "none", "1.5", "1"
+	for _, class := range []*storage.StorageClass{
+		{ObjectMeta: meta.ObjectMeta{Name: fileClass}, Provisioner: fileProvisioner, Parameters: file},
+		{ObjectMeta: meta.ObjectMeta{Name: blockClass}, Provisioner: blockProvisioner, Parameters: block},
+		{ObjectMeta: meta.ObjectMeta{Name: nfsClass}, Provisioner: "example.com/nfs"},
 	} {
-		class := &storage.StorageClass{ObjectMeta: meta.ObjectMeta{Name: name}, Provisioner: provisioner}
-		if name != nfsClass {
-			class.Parameters = map[string]string{"resturl": p.lab.HeketiURL, "restuser": p.lab.HeketiUser}
-		}
 		if err := ensure(ctx, p.kube.StorageV1().StorageClasses(), class); err != nil {
 			return err
 		}
