@@ -154,8 +154,32 @@ func TestDaemon(t *testing.T) {
 	d.looksWell()
 	d.reloads(onlyShop)
 	b.kubectl("-n", "shop", "annotate", "pvc", "legacy", "backup.gluster.org/exclude-")
+	b.within(time.Minute, "the state of the cluster is saved", func() bool {
+		list, err := filepath.Glob(filepath.Join(b.disk, ".cluster", "2*"))
+		return err == nil && len(list) > 0
+	})
+	b.savedState()
 	b.within(3*time.Minute, "a first backup of the claim that is no longer excluded", func() bool { return b.countOf("shop/legacy") == 1 })
 	d.stopsInMidCopy(onlyShop)
+}
+
+// savedState returns the folder of the newest saved state of the cluster, which has
+// everything that is to be in it.
+func (b *bench) savedState() string {
+	b.Helper()
+	list, err := filepath.Glob(filepath.Join(b.disk, ".cluster", "2*"))
+	if err != nil || len(list) == 0 {
+		b.Fatalf("no state of the cluster was saved: %v", err)
+	}
+	dir := list[len(list)-1]
+	for name, content := range map[string]string{
+		"heketi.json": b.lab.HostingID, "storageclasses.json": "glusterfs-storage-block", "volumes.xml": b.lab.HostingVolume,
+	} {
+		if text, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !strings.Contains(string(text), content) {
+			b.Errorf("%s says nothing of %s: %v", name, content, err)
+		}
+	}
+	return dir
 }
 
 // looksWell looks at what the daemon and status say.
