@@ -200,20 +200,29 @@ func (d *Daemon) writeLive(ctx context.Context, t Target, l live, dir string, so
 // readBackLive compares the live image with the backup through a fresh mount
 // without page cache, and makes sure that nobody logged in meanwhile.
 func (d *Daemon) readBackLive(ctx context.Context, t Target, l live, source *copier.ImageFile, done *Restored, rel *releases) error {
-	dir, err := d.mountLive(ctx, t, kindView, gluster.MountOptions{ReadOnly: true, DirectIO: true}, rel)
+	if err := d.readBackImage(ctx, t, l.image, kindView, source, done, rel); err != nil {
+		return err
+	}
+	if err := d.refuseSessions(ctx, t, l); err != nil {
+		return fmt.Errorf("after the restore: %w", err)
+	}
+	return nil
+}
+
+// readBackImage compares an image with the backup through a mount of that kind,
+// which has no page cache.
+func (d *Daemon) readBackImage(ctx context.Context, t Target, image blockstore.Image, kind string, source *copier.ImageFile, done *Restored, rel *releases) error {
+	dir, err := d.mountLive(ctx, t, kind, gluster.MountOptions{ReadOnly: true, DirectIO: true}, rel)
 	if err != nil {
 		return err
 	}
-	view, err := blockstore.Open(dir).OpenImage(l.image, blockstore.ReadOnly)
+	view, err := blockstore.Open(dir).OpenImage(image, blockstore.ReadOnly)
 	if err != nil {
 		return err
 	}
 	defer view.Close()
 	if err := d.readBack(ctx, done, source, view); err != nil {
 		return fmt.Errorf("image %s: %w", t.Image, err)
-	}
-	if err := d.refuseSessions(ctx, t, l); err != nil {
-		return fmt.Errorf("after the restore: %w", err)
 	}
 	return nil
 }

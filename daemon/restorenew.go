@@ -318,17 +318,5 @@ func (d *Daemon) fillNewImage(ctx context.Context, t Target, done *Restored, rel
 	if err := d.writeImage(ctx, done, source, target, false); err != nil {
 		return fmt.Errorf("image %s: %w", t.Image, err)
 	}
-	view, err := d.mountLive(ctx, t, kindPlan, gluster.MountOptions{ReadOnly: true, DirectIO: true}, rel)
-	if err != nil {
-		return err
-	}
-	written, err := blockstore.Open(view).OpenImage(image, blockstore.ReadOnly)
-	if err != nil {
-		return err
-	}
-	defer written.Close()
-	if err := d.readBack(ctx, done, source, written); err != nil {
-		return fmt.Errorf("image %s: %w", t.Image, err)
-	}
-	return nil
+	return d.readBackImage(ctx, t, image, kindPlan, source, done, rel)
 }
