@@ -3,6 +3,7 @@ package gluster
 import (
 	"context"
 	"fmt"
+	"regexp"
 )
 
 // Volume is what "gluster volume info" tells.
@@ -60,8 +61,11 @@ func (c *Client) Volume(ctx context.Context, name string) (Volume, error) {
 	return v, nil
 }
 
-// VolumesXML returns what "gluster volume info --xml" says of all volumes, for
-// people and for scripts that build them again.
+// snapshotCount is left out of VolumesXML: it changes with every backup.
+var snapshotCount = regexp.MustCompile(`[ \t]*<snapshotCount>[0-9]*</snapshotCount>\n?`)
+
+// VolumesXML returns what "gluster volume info --xml" says of all volumes but the
+// number of their snapshots, for people and for scripts that build them again.
 func (c *Client) VolumesXML(ctx context.Context) ([]byte, error) {
 	a, err := c.do(ctx, call{op: "volume info"})
 	if err != nil {
@@ -70,7 +74,7 @@ func (c *Client) VolumesXML(ctx context.Context) ([]byte, error) {
 	if a.VolInfo == nil || a.VolInfo.Count == nil || *a.VolInfo.Count != len(a.VolInfo.Volumes) {
 		return nil, fmt.Errorf("volume info: %w: it does not list as many volumes as it counts", ErrAnswer)
 	}
-	return a.text, nil
+	return snapshotCount.ReplaceAll(a.text, nil), nil
 }
 
 func (x volumeXML) volume() (Volume, error) {

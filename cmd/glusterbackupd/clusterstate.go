@@ -59,14 +59,14 @@ func (a *app) saveState(ctx context.Context, d *daemon.Daemon, pools [][]string)
 	}
 }
 
-// keepState saves the state of the cluster whenever the runs of a slot have
-// ended.
+// keepState saves the state of the cluster when the claims are known, and whenever
+// the runs of a slot have ended.
 func (s *server) keepState(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.rounds:
+		case <-s.states:
 		}
 		var pools [][]string
 		for _, c := range s.service.Status().Claims {
@@ -78,10 +78,10 @@ func (s *server) keepState(ctx context.Context) {
 	}
 }
 
-// roundEnded asks for the state of the cluster to be saved.
-func (s *server) roundEnded() {
+// wantState asks for the state of the cluster to be saved.
+func (s *server) wantState() {
 	select {
-	case s.rounds <- struct{}{}:
+	case s.states <- struct{}{}:
 	default: // It is asked for already.
 	}
 }

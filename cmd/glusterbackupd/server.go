@@ -38,7 +38,7 @@ type server struct {
 	state   *liveState
 	alive   atomic.Int64  // Unix time of the last turn of the service's loop.
 	stand   chan struct{} // Asks for another line in systemctl status.
-	rounds  chan struct{} // Says that the runs of a slot have ended.
+	states  chan struct{} // Asks for the state of the cluster to be saved.
 	showing sync.Mutex    // Keeps an older line from being sent after a newer one.
 
 	mu     sync.Mutex
@@ -63,7 +63,7 @@ func (w *worker) Prune(ctx context.Context, c daemon.Candidate) (int, error) {
 // newServer builds everything. It reads the BackupDisk and, with Kubernetes,
 // waits until the claims are known; it starts nothing else.
 func newServer(ctx context.Context, g *globals, manager *systemd.Notifier) (*server, error) {
-	s := &server{g: g, manager: manager, state: newLiveState(), stand: make(chan struct{}, 1), rounds: make(chan struct{}, 1)}
+	s := &server{g: g, manager: manager, state: newLiveState(), stand: make(chan struct{}, 1), states: make(chan struct{}, 1)}
 	var err error
 	if s.app, err = openApp(g, hooks{observe: s.observe, snapshotDeleted: s.tenants.snapshotDeleted, snapshotUsers: s.tenants.snapshotUsers}); err != nil {
 		return nil, err
@@ -278,8 +278,8 @@ func (s *server) notice(n daemon.Notice) {
 	}
 	s.tell.tell(n)
 	s.tenants.notice(n)
-	if n.Kind == daemon.NoticeRound {
-		s.roundEnded()
+	if n.Kind == daemon.NoticeReady || n.Kind == daemon.NoticeRound {
+		s.wantState()
 	}
 	s.stands()
 }

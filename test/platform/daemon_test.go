@@ -154,10 +154,6 @@ func TestDaemon(t *testing.T) {
 	d.looksWell()
 	d.reloads(onlyShop)
 	b.kubectl("-n", "shop", "annotate", "pvc", "legacy", "backup.gluster.org/exclude-")
-	b.within(time.Minute, "the state of the cluster is saved", func() bool {
-		list, err := filepath.Glob(filepath.Join(b.disk, ".cluster", "2*"))
-		return err == nil && len(list) > 0
-	})
 	b.savedState()
 	b.within(3*time.Minute, "a first backup of the claim that is no longer excluded", func() bool { return b.countOf("shop/legacy") == 1 })
 	d.stopsInMidCopy(onlyShop)
