@@ -67,11 +67,8 @@ func (r *Repository) saveCluster(at time.Time, files map[string][]byte) (string,
 	if err != nil {
 		return "", false, err
 	}
-	if len(ids) > 0 {
-		newest := ids[len(ids)-1]
-		if same, err := sameCluster(states, newest, files); err != nil || same {
-			return filepath.Join(states.Name(), newest), false, err
-		}
+	if len(ids) > 0 && sameCluster(states, ids[len(ids)-1], files) {
+		return filepath.Join(states.Name(), ids[len(ids)-1]), false, nil
 	}
 	dir := filepath.Join(states.Name(), id)
 	err = r.publishCluster(states, id, files)
@@ -97,23 +94,23 @@ func clusterIDs(states *os.Root) ([]string, error) {
 
 // sameCluster says whether a state has these files and no others. One that
 // cannot be read is another one.
-func sameCluster(states *os.Root, id string, files map[string][]byte) (bool, error) {
+func sameCluster(states *os.Root, id string, files map[string][]byte) bool {
 	dir, err := openDir(states, id)
 	if err != nil {
-		return false, err
+		return false
 	}
 	defer dir.Close()
 	have, err := names(dir)
 	if err != nil || len(have) != len(files) {
-		return false, err
+		return false
 	}
 	for name, content := range files {
 		old, err := readFile(dir, name, clusterLimit)
 		if err != nil || !bytes.Equal(old, content) {
-			return false, nil
+			return false
 		}
 	}
-	return true, nil
+	return true
 }
 
 // publishCluster writes a state beside the others and gives it its name when it

@@ -96,7 +96,8 @@ func (d *Daemon) RestoreNew(ctx context.Context, q NewRequest) (done Restored, e
 	}
 	ctx, cancel := d.bounded(ctx, "restore of claim "+c.key.String())
 	defer cancel()
-	return done, d.makeClaim(ctx, c, &done)
+	err = d.makeClaim(ctx, c, &done) // Before done is read for the return.
+	return done, err
 }
 
 // planNew finds the backup and says what is to be made of it.

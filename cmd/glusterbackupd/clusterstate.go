@@ -26,9 +26,12 @@ func (a *app) stateSources(pools [][]string) (list []daemon.StateSource) {
 	if a.kube != nil {
 		list = append(list, daemon.StateSource{File: classesState, Read: a.kube.StorageClasses})
 	}
-	pools = slices.Clone(pools)
-	slices.SortFunc(pools, slices.Compare)
-	for n, hosts := range slices.CompactFunc(pools, slices.Equal) {
+	sets := make([][]string, len(pools))
+	for n, hosts := range pools {
+		sets[n] = slices.Sorted(slices.Values(hosts)) // Each volume names them in an order of its own.
+	}
+	slices.SortFunc(sets, slices.Compare)
+	for n, hosts := range slices.CompactFunc(sets, slices.Equal) {
 		client, err := a.gluster.client(hosts)
 		volumes, ok := client.(interface {
 			VolumesXML(ctx context.Context) ([]byte, error)
