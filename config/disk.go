@@ -30,7 +30,7 @@ const (
 type Copy struct {
 	// Engine is what copies the files of a claim: "native", which works on many
 	// files at a time, or "rsync". Both give the same result.
-	Engine Engine `toml:"engine" example:"native"`
+	Engine Engine `toml:"engine" example:"rsync"`
 	// FullCompare is the time after which a backup reads every file again and
 	// does not trust what did not change by inode, size and times. With "0s" that
 	// never happens.
@@ -44,7 +44,7 @@ type Copy struct {
 }
 
 func (c *Copy) setDefaults() {
-	*c = Copy{Engine: EngineRsync, FullCompare: Duration(30 * day), BandwidthLimit: 0, Rsync: []string{"rsync"}}
+	*c = Copy{Engine: EngineNative, FullCompare: Duration(30 * day), BandwidthLimit: 0, Rsync: []string{"rsync"}}
 }
 
 func (c *Copy) validate(r *report) {
