@@ -11,7 +11,7 @@ import (
 
 // Sizes of the guest's disks; their files are sparse.
 const (
-	heketiDisk = 24 << 30 // /dev/vdb, which Heketi manages.
+	heketiDisk = 64 << 30 // /dev/vdb, which Heketi manages.
 	handDisk   = 8 << 30  // /dev/vdc, for volumes that are made by hand.
 )
 
@@ -47,7 +47,7 @@ func (m Machine) Start(env servers.Env) (*servers.Process, error) {
 func (m Machine) args() []string {
 	const options = ",if=virtio,format=raw,cache=unsafe,discard=unmap"
 	return []string{
-		"qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "3072", "-smp", "2",
+		"qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "4096", "-smp", "2",
 		"-nodefaults", "-display", "none", "-no-reboot",
 		"-serial", "file:" + filepath.Join(m.Run, "serial.log"),
 		"-qmp", "unix:" + filepath.Join(m.Run, "qmp.sock") + ",server=on,wait=off",

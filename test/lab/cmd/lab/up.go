@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/glusterbackupd/glusterbackupd/test/lab"
 	"github.com/glusterbackupd/glusterbackupd/test/lab/guest"
 	"github.com/glusterbackupd/glusterbackupd/test/lab/promtool"
@@ -117,30 +119,39 @@ func complete(ctx context.Context, l *lab.Lab) bool {
 	return err == nil
 }
 
-// setup prepares what outlives a lab: packages, servers, the guest's image.
+// setup prepares what outlives a lab: packages, servers, the guest's image. The
+// image is made beside the rest, since it waits for the network and its disk
+// while compilers do not.
 func setup(ctx context.Context, s *steps) (image guest.Image, err error) {
 	if err := s.do("host packages", func() error { return installPackages(ctx) }); err != nil {
 		return image, err
 	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return s.do("guest image", func() (err error) {
+			image, err = guest.BuildImage(ctx, servers.CacheDir())
+			return err
+		})
+	})
+	g.Go(func() error { return programs(ctx, s) })
+	err = g.Wait()
+	return image, err
+}
+
+// programs builds what the lab runs and its tests use.
+func programs(ctx context.Context, s *steps) error {
 	if err := s.do("servers (heketi, kube-apiserver, ...)", func() error {
 		o := servers.BuildOptions{Logger: slog.Default()}
 		// The definitions of VolumeSnapshots too: in the lab there is no network.
 		_, err := servers.SnapshotCRDs(ctx, o)
 		return errors.Join(servers.Build(ctx, o), err)
 	}); err != nil {
-		return image, err
+		return err
 	}
-	if err := s.do("promtool", func() error {
+	return s.do("promtool", func() error {
 		_, err := promtool.Install(ctx, filepath.Join(servers.CacheDir(), "bin"))
 		return err
-	}); err != nil {
-		return image, err
-	}
-	err = s.do("guest image", func() error {
-		image, err = guest.BuildImage(ctx, servers.CacheDir())
-		return err
 	})
-	return image, err
 }
 
 // start makes a lab where there is none.
