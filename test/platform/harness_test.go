@@ -35,6 +35,8 @@ type bench struct {
 	lab    *lab.Lab
 	disk   string
 	config string
+	// kubeconfig is that of the account with the documented rights.
+	kubeconfig string
 	// keepsSnapshots makes the configuration keep snapshots.
 	keepsSnapshots bool
 }
@@ -56,7 +58,7 @@ func newBareBench(t *testing.T, fstype string, mib int) *bench {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	b := &bench{T: t, lab: l, disk: mountDisk(t, fstype, mib)}
-	b.config = filepath.Join(t.TempDir(), "config.toml")
+	b.config, b.kubeconfig = filepath.Join(t.TempDir(), "config.toml"), b.account()
 	b.configure(nil)
 	t.Cleanup(b.assertNothingLeft)
 	return b
@@ -88,7 +90,7 @@ mount_dir = %q
 user = %q
 key_file = %q
 known_hosts = %q
-`, keep, b.disk, b.lab.Kubeconfig, b.lab.HeketiURL, b.lab.HeketiUser, b.lab.HeketiKeyFile, mountDir,
+`, keep, b.disk, b.kubeconfig, b.lab.HeketiURL, b.lab.HeketiUser, b.lab.HeketiKeyFile, mountDir,
 		b.lab.SSHUser, b.lab.SSHKey, b.lab.KnownHosts)
 	if edit != nil {
 		text = edit(text)
@@ -195,7 +197,10 @@ type restoreResult struct {
 }
 
 // listed is what list -o json prints of a backup.
-type listed struct{ Claim, Path, Snapshot, Image string }
+type listed struct {
+	Claim, Path, Snapshot, Image string
+	Time                         time.Time
+}
 
 // listOf returns the newest backup of a claim.
 func (b *bench) listOf(claim string) listed {

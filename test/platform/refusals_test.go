@@ -11,8 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 // TestRefusals shows for each thing that can be wrong outside of Gluster one
@@ -148,16 +146,8 @@ func TestRefusesWhileAPodUsesTheClaim(t *testing.T) {
 // pod makes a running pod that uses the claim, and returns what removes it.
 func (b *bench) pod(claim string) func() {
 	b.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", b.lab.Kubeconfig)
-	if err != nil {
-		b.Fatal(err)
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		b.Fatal(err)
-	}
 	namespace, name, _ := strings.Cut(claim, "/")
-	pods := client.CoreV1().Pods(namespace)
+	pods := b.admin().CoreV1().Pods(namespace)
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "glusterbackupd-test"},
 		Spec: corev1.PodSpec{

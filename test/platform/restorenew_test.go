@@ -18,6 +18,7 @@ import (
 // name it is refused.
 func TestRestoreNewFiles(t *testing.T) {
 	b := newBench(t)
+	b.mayRestoreNew()
 	r := b.backup("media/docs")
 	before := scan(t, r.Backup.Path)
 	b.refused(1, []string{"media/docs", "the claim exists", "kubectl"}, "restore", "media/docs", "--new", "--yes")
@@ -46,6 +47,7 @@ func TestRestoreNewFiles(t *testing.T) {
 // image with the new password, and finds a clean file system with the old files.
 func TestRestoreNewImage(t *testing.T) {
 	b := newBench(t)
+	b.mayRestoreNew()
 	old := b.image("shop/db")
 	files := b.filesInImage(old)
 	b.backup("shop/db")
@@ -68,6 +70,14 @@ func TestRestoreNewImage(t *testing.T) {
 	if secret == "" {
 		t.Error("the Secret names no user")
 	}
+}
+
+// mayRestoreNew gives the account the rights that making claims needs, for the
+// time of the test.
+func (b *bench) mayRestoreNew() {
+	b.Helper()
+	b.kubectl("apply", "-f", restoreRights)
+	b.Cleanup(func() { b.kubectl("delete", "--wait=false", "-f", restoreRights) })
 }
 
 // pvOf returns the PersistentVolume of a claim, which must be bound.

@@ -3,78 +3,133 @@
 package platform
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/heketi/heketi/pkg/glusterfs/api"
 )
 
-// sharedSlots is how many slots TestDaemonsShareTheWork looks at.
-const sharedSlots = 10
-
-// TestDaemonsShareTheWork has three daemons back up four claims on three volumes
-// in each of ten slots: each volume exactly once, whoever does it.
+// TestDaemonsShareTheWork has three daemons back up thirty claims, each on a volume
+// of its own, in one slot, and then two in another one: each claim exactly once,
+// whoever does it.
 func TestDaemonsShareTheWork(t *testing.T) {
 	b := newBench(t)
-	var daemons []*running
-	for port := 19283; port < 19286; port++ {
-		daemons = append(daemons, b.daemon(port, daemonConfig(port,
-			"schedule = \"*/2 * * * *\"\nfirst_backup = \"0s\"\nparallel = 1\n", "namespaces = [\"shop\"]\n", "lease = \"30s\"\n")))
-	}
-	const every = 2 * time.Minute
-	first := time.Now().UTC().Truncate(every).Add(every)
-	time.Sleep(time.Until(first.Add(sharedSlots*every - 5*time.Second)))
-	for _, d := range daemons {
-		if code := d.stop(syscall.SIGTERM); code != 0 {
-			t.Errorf("exit code %d", code)
-		}
-		t.Logf("figures: daemon on port %d made %d backups", d.port, strings.Count(d.logged(), `msg="backup done"`))
-	}
-	for _, claim := range []string{"shop/uploads", "shop/legacy", "shop/db", "shop/queue"} {
-		b.eachSlotOnce(claim, first, every)
+	claims := b.manyClaims(30)
+	for _, n := range []int{3, 2} {
+		b.sharedSlot(n, claims)
 	}
 }
 
-// eachSlotOnce looks at the times of a claim's backups: one that began in each
-// slot, unless the one before was still being copied when it came.
-func (b *bench) eachSlotOnce(claim string, first time.Time, every time.Duration) {
+// sharedSlot starts n daemons for one slot, and counts what they did.
+func (b *bench) sharedSlot(n int, claims []string) {
 	b.Helper()
-	var list []struct {
-		Time        time.Time
-		TookSeconds float64
+	const lease = 30 * time.Second
+	before := b.countOf(claims[0])
+	expression, at := soon(20 * time.Second)
+	var daemons []*running
+	for port := 19283; port < 19283+n; port++ {
+		daemons = append(daemons, b.daemon(port, daemonConfig(port,
+			fmt.Sprintf("schedule = %q\nfirst_backup = \"0s\"\nparallel = 1\n", expression), "selector = \"gb-test=many\"\n",
+			fmt.Sprintf("lease = %q\n", lease))))
 	}
-	if err := json.Unmarshal([]byte(b.must("list", claim, "-o", "json")), &list); err != nil {
-		b.Fatal(err)
-	}
-	once, skipped := 0, 0
-	for slot := first; slot.Before(first.Add(sharedSlots * every)); slot = slot.Add(every) {
-		n, during := 0, false
-		for _, l := range list {
-			end := l.Time.Add(time.Duration(l.TookSeconds * float64(time.Second)))
-			if !l.Time.Before(slot) && l.Time.Before(slot.Add(every)) {
-				n++
-			}
-			during = during || l.Time.Before(slot) && !end.Before(slot)
+	b.within(time.Hour, "a backup of every claim", func() bool {
+		return !slices.ContainsFunc(claims, func(claim string) bool { return b.countOf(claim) == before })
+	})
+	b.Logf("figures: %d daemons: %d claims within %s of the slot", n, len(claims), time.Since(at).Round(time.Second))
+	time.Sleep(lease + 10*time.Second) // Whoever would do one again, does it now.
+	done := 0
+	for _, d := range daemons {
+		if code := d.stop(syscall.SIGTERM); code != 0 {
+			b.Errorf("exit code %d", code)
 		}
-		last := slot.Equal(first.Add((sharedSlots - 1) * every)) // It may have been broken off.
-		switch {
-		case n == 1:
-			once++
-		case n == 0 && (during || last):
-			skipped++
-		default:
-			b.Errorf("%s: %d backups of the slot %s", claim, n, slot)
+		share := strings.Count(d.logged(), `msg="backup done"`)
+		b.Logf("figures: the daemon on port %d made %d backups", d.port, share)
+		if share == 0 {
+			b.Errorf("the daemon on port %d had no share of the work", d.port)
+		}
+		done += share
+	}
+	if done != len(claims) {
+		b.Errorf("%d backups of %d claims", done, len(claims))
+	}
+	for _, claim := range claims {
+		if got := b.countOf(claim); got != before+1 {
+			b.Errorf("%s: %d backups, before the slot %d", claim, got, before)
+		}
+		if newest := b.listOf(claim).Time; newest.Before(at) {
+			b.Errorf("%s was backed up at %s, before its slot %s", claim, newest, at)
 		}
 	}
-	b.Logf("figures: %s: %d slots backed up once, %d skipped or broken off", claim, once, skipped)
+}
+
+// oneOfMany are the objects of a file claim, as its provisioner would have made
+// them: name of the claim, Heketi's id of its volume, name of the volume.
+const oneOfMany = `
+apiVersion: v1
+kind: PersistentVolume
+metadata:
+  name: %[1]s
+  annotations: {gluster.kubernetes.io/heketi-volume-id: %[2]s, pv.kubernetes.io/provisioned-by: kubernetes.io/glusterfs}
+spec:
+  capacity: {storage: 1Gi}
+  accessModes: [ReadWriteMany]
+  storageClassName: glusterfs-storage
+  claimRef: {kind: PersistentVolumeClaim, apiVersion: v1, namespace: media, name: %[1]s}
+  glusterfs: {path: %[3]s, endpoints: %[1]s, endpointsNamespace: media}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: %[1]s, namespace: media, labels: {gb-test: many}}
+spec:
+  storageClassName: glusterfs-storage
+  volumeName: %[1]s
+  accessModes: [ReadWriteMany]
+  resources: {requests: {storage: 1Gi}}
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {name: %[1]s, namespace: media}
+subsets: [{addresses: [{ip: %[4]s}], ports: [{port: 1}]}]
+`
+
+// manyClaims makes that many claims in the namespace media, labelled
+// gb-test=many, each with a volume of its own and a file in it.
+func (b *bench) manyClaims(n int) (claims []string) {
+	b.Helper()
+	start, objects := time.Now(), filepath.Join(b.TempDir(), "claim.yaml")
+	for i := range n {
+		request := &api.VolumeCreateRequest{Size: 1}
+		request.Durability.Type = api.DurabilityDistributeOnly
+		request.Snapshot.Enable, request.Snapshot.Factor = true, 1.2
+		volume, err := b.heketi().VolumeCreate(request)
+		if err != nil {
+			b.Fatal(err)
+		}
+		name := fmt.Sprintf("many-%02d", i)
+		b.Cleanup(func() { b.removeClaim("media", name) })
+		b.file(objects, fmt.Sprintf(oneOfMany, name, volume.Id, volume.Name, b.lab.Address))
+		b.kubectl("apply", "-f", objects)
+		dir, unmount := b.mount(volume.Name)
+		b.file(filepath.Join(dir, "which"), name)
+		unmount()
+		claims = append(claims, "media/"+name)
+	}
+	b.Logf("figures: %d claims made in %s", n, time.Since(start).Round(time.Second))
+	b.within(time.Minute, "every claim is bound", func() bool {
+		phases := b.kubectl("-n", "media", "get", "pvc", "-l", "gb-test=many", "-o", "jsonpath={.items[*].status.phase}")
+		return strings.Count(phases, "Bound") == n
+	})
+	return claims
 }
 
 // TestDaemonsWithoutAPIServer takes the API server away for a minute, from
@@ -86,7 +141,7 @@ func TestDaemonsWithoutAPIServer(t *testing.T) {
 	expression, at := soon(30 * time.Second)
 	b.twoDaemons(func(port int) func(string) string {
 		return func(s string) string {
-			s = strings.Replace(s, b.lab.Kubeconfig, front.kubeconfig, 1)
+			s = strings.Replace(s, b.kubeconfig, front.kubeconfig, 1)
 			return slow(daemonConfig(port, fmt.Sprintf("schedule = %q\nfirst_backup = \"0s\"\n", expression), only, "lease = \"2m\"\n")(s))
 		}
 	})
@@ -116,7 +171,7 @@ func (b *bench) inFrontOfAPI() *front {
 	}
 	f := &front{forwarder: &forwarder{}, address: "127.0.0.1:0", api: api.Host}
 	f.revive(b)
-	text, err := os.ReadFile(b.lab.Kubeconfig)
+	text, err := os.ReadFile(b.kubeconfig)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -14,15 +14,11 @@ import (
 	"github.com/glusterbackupd/glusterbackupd/test/lab/servers"
 )
 
-// rights and class are the manifests that docs/operation.md has the admin apply.
-const (
-	rights = "../../docs/kubernetes/rbac.yaml"
-	class  = "../../docs/kubernetes/snapshotclass.yaml"
-)
+// class is the manifest of the class that docs/tenants.md names.
+const class = "../../docs/kubernetes/snapshotclass.yaml"
 
-// withRights lets the daemon work with the account of the documentation instead
-// of the cluster's admin, and with the definitions of the VolumeSnapshots.
-func (b *bench) withRights() func(string) string {
+// snapshotAPI has the API server serve VolumeSnapshots.
+func (b *bench) snapshotAPI() {
 	b.Helper()
 	dir, err := servers.SnapshotCRDs(b.Context(), servers.BuildOptions{})
 	if err != nil {
@@ -35,24 +31,6 @@ func (b *bench) withRights() func(string) string {
 		cmd := exec.Command("kubectl", "--kubeconfig", b.lab.Kubeconfig, "apply", "-f", class)
 		return cmd.Run() == nil // The definitions are not served at once.
 	})
-	b.kubectl("apply", "-f", rights)
-	token := strings.TrimSpace(b.kubectl("-n", "kube-system", "create", "token", "glusterbackupd", "--duration=2h"))
-	admin, err := os.ReadFile(b.lab.Kubeconfig)
-	if err != nil {
-		b.Fatal(err)
-	}
-	var lines []string
-	for line := range strings.SplitSeq(string(admin), "\n") {
-		if indent, _, found := strings.Cut(line, "token:"); found {
-			line = indent + "token: " + token
-		}
-		lines = append(lines, line)
-	}
-	path := filepath.Join(b.TempDir(), "kubeconfig")
-	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	return replaced(b.lab.Kubeconfig, path)
 }
 
 // annotation returns one of ours of a claim.
@@ -68,9 +46,9 @@ func TestTenants(t *testing.T) {
 	b := newBench(t)
 	b.keepsSnapshots = true
 	t.Cleanup(b.deleteSnapshots)
-	limited := b.withRights()
+	b.snapshotAPI()
 	d := b.daemon(9183, func(s string) string {
-		return daemonConfig(9183, "schedule = \"0 0 1 1 *\"\nfirst_backup = \"0s\"\n", "namespaces = [\"shop\"]\n", "")(limited(s))
+		return daemonConfig(9183, "schedule = \"0 0 1 1 *\"\nfirst_backup = \"0s\"\n", "namespaces = [\"shop\"]\n", "")(s)
 	})
 	t.Cleanup(func() {
 		b.kubectl("-n", "shop", "annotate", "pvc", "uploads", "backup.gluster.org/restore-", "backup.gluster.org/restore-status-",
