@@ -78,13 +78,14 @@ platform: bin/glusterbackupd lab-up
 # claims that are made again, what tenants do, options that no restore may meet, a
 # daemon that takes over from a dead one, the installed package under the guest's
 # systemd, three daemons for ten slots, an API server that is away, SOAK_RUNS (200)
-# backups of which every third is killed, and VolumeSnapshots beside the
-# snapshot-controller of CSI, which is built for that.
+# backups of which every third is killed, VolumeSnapshots beside the
+# snapshot-controller of CSI, which is built for that, and those of a thousand
+# claims.
 soak: bin/glusterbackupd package lab-up
 	@$(LAB) glusterd2
 	@$(call timed,$(ENTER) go test -count=1 -p 1 -v -timeout 6h -tags 'platform soak' \
 	  -run '$(SOAK)' ./gluster/... ./test/package/... ./test/platform/... | grep -vE '^=== ')
-	@$(call timed,go test -count=1 -tags 'integration soak' -run '^TestSnapshotController$$' ./test/integration/)
+	@$(call timed,go test -count=1 -tags 'integration soak' -v -run '^(TestSnapshotController|TestThousandClaims)$$' ./test/integration/ | grep -vE '^ *=== ')
 
 SOAK := ^(TestTenants|TestHost.*|TestFaultAtEachStep|TestBackupOfAll.*|TestMandatoryLocking.*|TestDaemonTakesOver|TestRestoreNew.*|TestRestoreFrom|TestInterruptedRestore.*|TestTransports|TestRealServer|TestConfine.*|TestService.*|TestDaemonsShareTheWork|TestDaemonsWithoutAPIServer|TestSoak)$$
 
