@@ -49,11 +49,7 @@ func (m *Mounter) unmount(ctx context.Context, dir string) error {
 			return err
 		}
 		if top == nil {
-			// Remove does not follow and takes no folder with anything in it.
-			if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return fmt.Errorf("mount point: %w", err)
-			}
-			return nil
+			return m.removeFolder(ctx, dir)
 		}
 		if top.FSType != fuseType {
 			return fmt.Errorf("unmount %s: %w: %s (%s)", dir, ErrForeignMount, top.Source, top.FSType)
@@ -63,6 +59,23 @@ func (m *Mounter) unmount(ctx context.Context, dir string) error {
 		}
 	}
 	return fmt.Errorf("unmount %s: more than %d mounts are on top of each other", dir, maxStacked)
+}
+
+// removeFolder removes a folder on which nothing is mounted any more. A service
+// with a mount namespace of its own cannot remove one on which the machine has
+// something mounted too: what a command left that was killed. The folder then
+// stays, and the next command, which is in the machine's namespace, takes both.
+func (m *Mounter) removeFolder(ctx context.Context, dir string) error {
+	// Remove does not follow and takes no folder with anything in it.
+	err := os.Remove(dir)
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		m.opts.Logger.WarnContext(ctx, "a command that was killed left a mount outside of this service, which cannot reach it; the next glusterbackupd backup by hand removes it, or umount",
+			"dir", dir)
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("mount point: %w", err)
+	}
+	return nil
 }
 
 // unmountTop takes the uppermost mount away.

@@ -114,7 +114,8 @@ func TestConfinedStop(t *testing.T) {
 }
 
 // TestConfinedTidiesCommand kills a command, whose mount is the machine's. The
-// service sees it from its own mount name space and takes it away for all.
+// service takes its snapshot and half a backup away, and works beside the mount,
+// which it cannot reach from its own mount namespace; the next command does.
 func TestConfinedTidiesCommand(t *testing.T) {
 	s := install(t)
 	s.oneBackup()
@@ -126,5 +127,10 @@ func TestConfinedTidiesCommand(t *testing.T) {
 	s.configure("")
 	s.sh("systemctl start glusterbackupd")
 	s.assertBackup()
-	s.assertLeft("after the service's backup", nothing())
+	s.assertLeft("after the service's backup", left{"1", "-", "1", "0", "0"})
+	if log := s.sh("journalctl --no-pager -u glusterbackupd"); !strings.Contains(log, "a command that was killed left a mount") {
+		t.Errorf("the journal says nothing of the mount:\n%s", log)
+	}
+	s.sh("glusterbackupd backup office/files")
+	s.assertLeft("after the next command", nothing())
 }
