@@ -23,6 +23,8 @@ const (
 	dataName     = "data"
 	// fingerprintsName is what the copy engine keeps for itself beside the data.
 	fingerprintsName = "fingerprints"
+	// shardsName is what the bricks said of a block claim's image.
+	shardsName = "shards"
 )
 
 // Kind says what the data of a backup is.
@@ -77,6 +79,9 @@ type CopyStats struct {
 	Bytes            int64 `json:"bytes"`
 	BytesTransferred int64 `json:"bytes_transferred"`
 	Cloned           bool  `json:"cloned,omitempty"` // The image began as a reflink of the previous one.
+	// BytesUnread were not read from the image, because the bricks said that they
+	// had not changed.
+	BytesUnread int64 `json:"bytes_unread,omitempty"`
 }
 
 func (i Info) validate() error {
@@ -116,6 +121,10 @@ type Backup struct {
 // DataDir returns the absolute path of the data: of a file claim the tree, of
 // a block claim block-meta/<name> and block-store/<gbid>.
 func (b Backup) DataDir() string { return filepath.Join(b.Dir, dataName) }
+
+// Shards returns the absolute path of what the bricks said of the image; it may
+// be missing.
+func (b Backup) Shards() string { return filepath.Join(b.Dir, shardsName) }
 
 // Fingerprints returns the absolute path of what the copy engine kept of the
 // source, which may be missing. It is no part of the backup.

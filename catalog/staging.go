@@ -178,6 +178,10 @@ func (s *Staging) Data() string { return filepath.Join(s.dir, dataName) }
 // beside the data, for the copy of the next version. It is no part of the backup.
 func (s *Staging) Fingerprints() string { return filepath.Join(s.dir, fingerprintsName) }
 
+// Shards returns the absolute path of a file for what the bricks say of an image,
+// for the copy of the next version. It is no part of the backup.
+func (s *Staging) Shards() string { return filepath.Join(s.dir, shardsName) }
+
 // Previous returns the newest complete backup of the claim, for hard links and
 // reflinks; false when there is none. It cannot be removed before this Staging
 // is finished.

@@ -31,10 +31,14 @@ type Copy struct {
 	// Engine is what copies the files of a claim: "native", which works on many
 	// files at a time, or "rsync". Both give the same result.
 	Engine Engine `toml:"engine" example:"rsync"`
-	// FullCompare is the time after which a backup reads every file again and
-	// does not trust what did not change by inode, size and times. With "0s" that
-	// never happens.
+	// FullCompare is the time after which a backup reads every file and every
+	// image again and does not trust what did not change by inode, size and times.
+	// With "0s" that never happens.
 	FullCompare Duration `toml:"full_compare" example:"1w"`
+	// TrackImages reads only those parts of an image that can have changed since the
+	// last backup, by the times of its shards on the bricks. Where these cannot be
+	// told, all of it is read.
+	TrackImages bool `toml:"track_images" example:"false"`
 	// BandwidthLimit is the most bytes that one copy moves in a second. 0 is no
 	// limit.
 	BandwidthLimit Size `toml:"bandwidth_limit" example:"50MiB"`
@@ -44,7 +48,7 @@ type Copy struct {
 }
 
 func (c *Copy) setDefaults() {
-	*c = Copy{Engine: EngineNative, FullCompare: Duration(30 * day), BandwidthLimit: 0, Rsync: []string{"rsync"}}
+	*c = Copy{Engine: EngineNative, FullCompare: Duration(30 * day), TrackImages: true, BandwidthLimit: 0, Rsync: []string{"rsync"}}
 }
 
 func (c *Copy) validate(r *report) {

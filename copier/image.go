@@ -69,12 +69,15 @@ type ImageCopy struct {
 	// Fresh says that Target is one hole, so that nothing is punched. It
 	// excludes Compare.
 	Fresh bool
+	// Reference spares reading what is known not to have changed; nil reads all of
+	// Source. It excludes Unhashed.
+	Reference *ImageReference
 	// Unhashed leaves out the digest.
 	Unhashed bool
 	// PieceSize is how much is read at once, a multiple of 4096; 0 means 4 MiB.
 	PieceSize int
 	// Workers is how many pieces are read and written at the same time; 0 means
-	// 4. A copy holds up to 3 × Workers pieces in memory.
+	// 4. A copy holds up to 3 × Workers pieces in memory, with Reference up to 4 ×.
 	Workers int
 	// Progress is called after each piece, from one goroutine at a time, and
 	// must return soon. It may be nil.
@@ -94,6 +97,11 @@ type ImageResult struct {
 	// Written is how much was written to the target, Punched how much of it was
 	// made a hole.
 	Written, Punched int64
+	// Unread is how much was taken from Reference and not read from the source.
+	Unread int64
+	// Missed is how much had changed although the reference vouched for it, in
+	// whole pieces; it is only looked for with Audit.
+	Missed int64
 	// SHA256 is the digest of the whole image, holes as zeros, in hex; empty with
 	// Unhashed.
 	SHA256 string
@@ -111,12 +119,12 @@ const (
 
 // CopyImage makes Target equal to Source.
 //
-// It reads all of Source, whatever sizes, times and allocated blocks say: on a
-// sharded Gluster volume a write beyond the first shard changes neither size
-// nor times, the number of blocks drifts, and holes cannot be asked for, so
-// anything less would silently keep old data. Runs of zeros become holes in
-// place of writes, and an image with Compare gets only what differs. The target
-// is synced at the end.
+// Without Reference it reads all of Source, whatever sizes, times and allocated
+// blocks say: on a sharded Gluster volume a write beyond the first shard changes
+// neither size nor times, the number of blocks drifts, and holes cannot be asked
+// for, so anything less would silently keep old data. Runs of zeros become holes
+// in place of writes, and an image with Compare gets only what differs. The
+// target is synced at the end.
 //
 // A size mismatch Is ErrImageSize, before anything is written; a failed read or
 // write is an *ImageError. After an error or a cancelled ctx the target is part
@@ -125,8 +133,11 @@ func CopyImage(ctx context.Context, c ImageCopy) (ImageResult, error) {
 	if err := c.setDefaults(); err != nil {
 		return ImageResult{}, err
 	}
-	j := &imageJob{ImageCopy: c, size: c.Source.Size(), digest: sha256.New()}
+	j := &imageJob{ImageCopy: c, size: c.Source.Size(), digest: sha256.New(), reference: sha256.New()}
 	err := j.run(ctx)
+	if err == nil {
+		err = j.checkReference()
+	}
 	if err == nil {
 		if err = c.Target.Sync(); err != nil {
 			err = &ImageError{"sync", 0, err}
@@ -134,7 +145,7 @@ func CopyImage(ctx context.Context, c ImageCopy) (ImageResult, error) {
 	}
 	res := ImageResult{
 		Size: j.size, Data: j.data.Load(), Chunks: j.chunks.Load() * poolChunk,
-		Written: j.written.Load(), Punched: j.punched.Load(),
+		Written: j.written.Load(), Punched: j.punched.Load(), Unread: j.unread.Load(), Missed: j.missed.Load(),
 	}
 	if err == nil && !j.Unhashed {
 		res.SHA256 = hex.EncodeToString(j.digest.Sum(nil))
@@ -156,6 +167,13 @@ func (c *ImageCopy) setDefaults() error {
 		return fmt.Errorf("%d workers", c.Workers)
 	case c.Compare && c.Fresh:
 		return errors.New("image target cannot be both fresh and compared")
+	case c.Reference != nil && c.Unhashed:
+		return errors.New("an image with a reference has to be hashed")
+	}
+	if c.Reference != nil {
+		if err := sameSize(c.Source, c.Reference.Image); err != nil {
+			return err
+		}
 	}
 	return sameSize(c.Source, c.Target)
 }
@@ -172,26 +190,27 @@ func sameSize(a, b interface{ Size() int64 }) error {
 // each in turn.
 type imageJob struct {
 	ImageCopy
-	size   int64
-	digest hash.Hash
+	size              int64
+	digest, reference hash.Hash
 
-	data, chunks, written, punched atomic.Int64
+	data, chunks, written, punched, unread, missed atomic.Int64
 }
 
 // piece is a part of the source on its way.
 type piece struct {
 	off  int64
 	buf  []byte
+	old  []byte        // The same part of the reference, nil without one.
 	read chan struct{} // Closed when buf holds the data.
-	uses atomic.Int32  // Who still needs buf: worker and hasher.
+	uses atomic.Int32  // Who still needs it: worker and hasher.
 }
 
 func (j *imageJob) run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	work, order := make(chan *piece), make(chan *piece, 2*j.Workers)
-	free := make(chan []byte, 2*j.Workers)
+	free := make(chan *piece, 2*j.Workers)
 	for range cap(free) {
-		free <- nil // A buffer is made when it is first used.
+		free <- nil // A piece is made when it is first used.
 	}
 	g.Go(func() error { return j.produce(gctx, free, work, order) })
 	for range j.Workers {
@@ -205,21 +224,17 @@ func (j *imageJob) run(ctx context.Context) error {
 	return err
 }
 
-func (j *imageJob) produce(ctx context.Context, free <-chan []byte, work, order chan<- *piece) error {
+func (j *imageJob) produce(ctx context.Context, free <-chan *piece, work, order chan<- *piece) error {
 	defer close(work)
 	defer close(order)
 	for off := int64(0); off < j.size; off += int64(j.PieceSize) {
-		p := &piece{off: off, read: make(chan struct{})}
-		p.uses.Store(2)
+		var p *piece
 		select {
-		case p.buf = <-free:
+		case p = <-free:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if p.buf == nil {
-			p.buf = make([]byte, j.PieceSize)
-		}
-		p.buf = p.buf[:min(int64(j.PieceSize), j.size-off)]
+		p = j.ready(p, off)
 		for _, ch := range []chan<- *piece{order, work} {
 			select {
 			case ch <- p:
@@ -231,24 +246,41 @@ func (j *imageJob) produce(ctx context.Context, free <-chan []byte, work, order 
 	return nil
 }
 
-// release gives the buffer back when nobody needs it any more. free has room
-// for every buffer, so it never blocks.
-func (p *piece) release(free chan<- []byte) {
+// ready makes p, or a new piece if it is nil, the one at off.
+func (j *imageJob) ready(p *piece, off int64) *piece {
+	if p == nil {
+		p = &piece{buf: make([]byte, j.PieceSize)}
+		if j.Reference != nil {
+			p.old = make([]byte, j.PieceSize)
+		}
+	}
+	n := min(int64(j.PieceSize), j.size-off)
+	p.off, p.buf, p.read = off, p.buf[:n], make(chan struct{})
+	if j.Reference != nil {
+		p.old = p.old[:n]
+	}
+	p.uses.Store(2)
+	return p
+}
+
+// release gives the piece back when nobody needs it any more. free has room for
+// every one, so it never blocks.
+func (p *piece) release(free chan<- *piece) {
 	if p.uses.Add(-1) == 0 {
-		free <- p.buf[:cap(p.buf)]
+		free <- p
 	}
 }
 
-func (j *imageJob) work(ctx context.Context, work <-chan *piece, free chan<- []byte) error {
+func (j *imageJob) work(ctx context.Context, work <-chan *piece, free chan<- *piece) error {
 	var old []byte
-	if j.Compare {
+	if j.Compare && j.Reference == nil {
 		old = make([]byte, j.PieceSize)
 	}
 	for p := range work {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := readFull(j.Source, "read source", p.buf, p.off); err != nil {
+		if err := j.fetch(p); err != nil {
 			return err
 		}
 		close(p.read)
@@ -260,7 +292,7 @@ func (j *imageJob) work(ctx context.Context, work <-chan *piece, free chan<- []b
 	return nil
 }
 
-func (j *imageJob) hash(ctx context.Context, order <-chan *piece, free chan<- []byte) error {
+func (j *imageJob) hash(ctx context.Context, order <-chan *piece, free chan<- *piece) error {
 	m := newMeter(j.size)
 	for p := range order {
 		select {
@@ -269,7 +301,8 @@ func (j *imageJob) hash(ctx context.Context, order <-chan *piece, free chan<- []
 			return ctx.Err()
 		}
 		if !j.Unhashed {
-			j.digest.Write(p.buf) // It never fails.
+			j.digest.Write(p.buf)    // It never fails.
+			j.reference.Write(p.old) // Likewise.
 		}
 		if j.Progress != nil {
 			j.Progress(m.add(p.off + int64(len(p.buf))))
@@ -282,7 +315,10 @@ func (j *imageJob) hash(ctx context.Context, order <-chan *piece, free chan<- []
 // apply brings the target's part to what p holds. old is scratch space for
 // Compare.
 func (j *imageJob) apply(p *piece, old []byte) error {
-	if old != nil {
+	switch {
+	case j.Compare && j.Reference != nil:
+		old = p.old
+	case old != nil:
 		old = old[:len(p.buf)]
 		if err := readFull(j.Target, "read target", old, p.off); err != nil {
 			return err

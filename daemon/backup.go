@@ -108,6 +108,7 @@ func (d *Daemon) copyVolume(ctx context.Context, r run, rel *releases) ([]Result
 
 // frozen is a mounted snapshot.
 type frozen struct {
+	gluster  Gluster
 	snapshot gluster.Snapshot
 	started  time.Time
 	volume   gluster.Volume
@@ -124,6 +125,7 @@ func (d *Daemon) freeze(ctx context.Context, r run, rel *releases) (frozen, erro
 	if err != nil {
 		return f, err
 	}
+	f.gluster = g
 	if err := d.expire(ctx, g, r.volume, time.Now(), r.keys()...); err != nil {
 		return f, err
 	}
@@ -268,7 +270,7 @@ func (d *Daemon) fillImage(ctx context.Context, s *catalog.Staging, t Target, f 
 		return nil, err
 	}
 	defer target.Close()
-	res, err := copier.CopyImage(ctx, copier.ImageCopy{
+	res, err := d.copyImage(ctx, d.track(ctx, s, t, f, img), copier.ImageCopy{
 		Source: source, Target: target, Compare: cloned, Fresh: !cloned,
 		Progress: d.progress(PhaseCopy, t.Key, t.Volume),
 	})
@@ -277,7 +279,7 @@ func (d *Daemon) fillImage(ctx context.Context, s *catalog.Staging, t Target, f 
 	}
 	info.Kind = catalog.KindBlock
 	info.Block = &catalog.BlockInfo{Name: t.Image, GBID: img.GBID, Size: img.Size, Data: res.Data, Chunks: res.Chunks, HostingVolume: t.Volume}
-	info.Copied = catalog.CopyStats{Files: 1, Bytes: img.Size, FilesTransferred: 1, BytesTransferred: res.Written, Cloned: cloned}
+	info.Copied = catalog.CopyStats{Files: 1, Bytes: img.Size, FilesTransferred: 1, BytesTransferred: res.Written, Cloned: cloned, BytesUnread: res.Unread}
 	return map[string]string{img.Path: res.SHA256}, target.Close()
 }
 

@@ -39,6 +39,9 @@ type Options struct {
 	// FullCompare is the time after which a backup reads every file, whatever is
 	// known of it; 0 means never.
 	FullCompare time.Duration
+	// TrackImages asks the bricks which parts of an image cannot have changed, and
+	// does not read those.
+	TrackImages bool
 	// Parallel is the number of runs at a time; 0 means 1.
 	Parallel int
 	// ParallelSnapshots is the number of snapshots that are created, activated

@@ -1,0 +1,147 @@
+package tracking
+
+import (
+	"fmt"
+	"time"
+)
+
+// Settled is how long before its snapshot a shard must have been changed last, so
+// that an equal change time later means that it was not changed since. The time
+// of the snapshot is that of one node, in whole seconds; change times are those
+// of the brick's node, in steps of some milliseconds.
+const Settled = 5 * time.Minute
+
+// Skew is how far the clock of a brick's host may be from that of this host.
+const Skew = time.Minute
+
+// Doubt says why nothing can be told from two states.
+type Doubt struct{ Reason string }
+
+// Error is the reason.
+func (d *Doubt) Error() string { return "changes cannot be told from the shards: " + d.Reason }
+
+func doubt(format string, args ...any) error { return &Doubt{fmt.Sprintf(format, args...)} }
+
+// Changes says which shards of an image can have changed.
+type Changes struct {
+	shardSize int64
+	changed   []bool
+}
+
+// Compare returns what can have changed in the image between the snapshots of
+// two states. Its error is a *Doubt: everything has to be read.
+//
+// A shard is unchanged when every brick of the volume has the same file of it
+// (inode, size, both times) as it had, or has none as it had none, and when none
+// of its files was changed within Settled before the old snapshot. The bricks must
+// be the same; so a shard that a heal or a rebalance has written anew counts as
+// changed, and one that a brick did not take while it was down differs on another.
+func Compare(old, now State) (Changes, error) {
+	if err := sameImage(old, now); err != nil {
+		return Changes{}, err
+	}
+	for i, b := range now.Bricks {
+		if err := usable(old.Bricks[i], b, now); err != nil {
+			return Changes{}, err
+		}
+	}
+	c := Changes{shardSize: now.ShardSize, changed: make([]bool, (now.Size+now.ShardSize-1)/now.ShardSize)}
+	settled := old.Taken.Add(-Settled).UnixNano()
+	for i, b := range now.Bricks {
+		for n := range c.changed {
+			was, had := old.Bricks[i].Shards[int64(n)]
+			is, has := b.Shards[int64(n)]
+			if had != has || was != is || had && was.Changed >= settled {
+				c.changed[n] = true
+			}
+		}
+	}
+	return c, nil
+}
+
+// sameImage tells whether both states are of one image, one after the other.
+func sameImage(old, now State) error {
+	switch {
+	case old.Repository != now.Repository || old.Repository == "":
+		return doubt("the last state belongs to BackupDisk %q, this is %q", old.Repository, now.Repository)
+	case old.VolumeID != now.VolumeID || old.VolumeID == "":
+		return doubt("the volume is another one: id %q, it was %q", now.VolumeID, old.VolumeID)
+	case old.GFID != now.GFID || old.GFID == "":
+		return doubt("the image is another file: gfid %q, it was %q", now.GFID, old.GFID)
+	case old.SnapshotUUID == now.SnapshotUUID || old.SnapshotUUID == "" || now.SnapshotUUID == "":
+		return doubt("both states are of snapshot %q", now.SnapshotUUID)
+	case old.Size != now.Size:
+		return doubt("the image has %d bytes, it had %d", now.Size, old.Size)
+	case now.ShardSize <= 0 || now.Size < 0 || old.ShardSize != now.ShardSize:
+		return doubt("shards of %d bytes, they had %d", now.ShardSize, old.ShardSize)
+	case !now.Taken.After(old.Taken) || !now.Asked.After(old.Asked):
+		return doubt("the clock went backwards: snapshot of %s, before it %s", now.Taken, old.Taken)
+	case len(now.Bricks) == 0 || len(old.Bricks) != len(now.Bricks):
+		return doubt("%d bricks, there were %d", len(now.Bricks), len(old.Bricks))
+	}
+	return holdsImage(old, now)
+}
+
+// holdsImage tells whether some brick has the image's own file, in both states.
+func holdsImage(states ...State) error {
+	for _, s := range states {
+		found := false
+		for _, b := range s.Bricks {
+			_, has := b.Shards[0]
+			found = found || has
+		}
+		if !found {
+			return doubt("no brick has the image's own file (%s)", s.Taken.Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// usable tells whether a brick is the one that it was and tells the truth. now
+// is the state that b belongs to.
+func usable(old, b Brick, now State) error {
+	switch {
+	case old.Name != b.Name:
+		return doubt("brick %s stands where %s was", b.Name, old.Name)
+	case old.Healing || b.Healing:
+		return doubt("brick %s has files that are to be healed", b.Name)
+	case !b.Clock.After(old.Clock):
+		return doubt("the clock of brick %s went backwards, from %s to %s", b.Name, old.Clock, b.Clock)
+	case b.Clock.Sub(now.Asked).Abs() > Skew:
+		return doubt("the clock of brick %s is %s away from that of this host", b.Name, b.Clock.Sub(now.Asked).Abs().Round(time.Second))
+	}
+	latest := b.Clock.UnixNano()
+	for n, s := range b.Shards {
+		if s.Changed > latest || s.Modified > latest {
+			return doubt("shard %d on brick %s was changed in the future", n, b.Name)
+		}
+	}
+	return nil
+}
+
+// Unchanged reports whether the n bytes at off are as they were.
+func (c Changes) Unchanged(off, n int64) bool {
+	if c.shardSize == 0 || off < 0 || n <= 0 {
+		return false
+	}
+	last := (off + n - 1) / c.shardSize
+	if last >= int64(len(c.changed)) {
+		return false
+	}
+	for i := off / c.shardSize; i <= last; i++ {
+		if c.changed[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Count returns how many shards there are and how many of them can have changed.
+func (c Changes) Count() (all, changed int) {
+	for _, is := range c.changed {
+		if is {
+			changed++
+		}
+	}
+	return len(c.changed), changed
+}

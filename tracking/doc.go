@@ -1,0 +1,15 @@
+// Package tracking tells which parts of an image cannot have changed since the
+// last backup, so that they need not be read through Gluster again.
+//
+// An image on a sharded volume is one file for each 64 MB on the bricks. Its own
+// size, times and allocated blocks say nothing about its content
+// (docs/decisions/0007-never-trust-image-times.md), but every write into a shard
+// moves the change time of that shard's file on each brick that takes it, and
+// nobody can set a change time. A State holds what the file systems of the bricks
+// said of these files in a frozen snapshot; Compare decides from two states.
+//
+// The package is the rule and the format. It asks no server and reads no image:
+// package gluster reads the bricks, package daemon brings both together. A wrong
+// "unchanged" would be a backup that lies, so whatever is odd is a Doubt, and the
+// caller then reads everything.
+package tracking
