@@ -31,6 +31,8 @@ type Restores interface {
 type ClaimNotes interface {
 	Annotator
 	Claim(ctx context.Context, namespace, name string) (kube.Claim, error)
+	// Namespace returns "" for a namespace that does not exist.
+	Namespace(ctx context.Context, name string) (uid string, annotations map[string]string, err error)
 }
 
 // SelfServiceOptions are the parts of a SelfService. All but Tell and Logger are
@@ -50,7 +52,8 @@ type SelfServiceOptions struct {
 // names a backup as --at does, and after a colon, perhaps, a path. It writes
 // into the claim that bears the annotation and into no other, from backups of
 // this very namespace only, and refuses what glusterbackupd restore refuses. It
-// also fills new claims whose StorageClass leaves that to it, before they are bound.
+// also fills new claims whose StorageClass leaves that to it, before they are bound,
+// from other namespaces too if these allow it.
 //
 // Each value is done once: how it ended is written on the claim beside it. A
 // restore whose daemon died is begun again by whoever finds it, which ends in

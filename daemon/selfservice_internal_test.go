@@ -54,6 +54,12 @@ func backupOf(claim, id, namespaceUID string, block bool) catalog.Backup {
 	return b
 }
 
+func backupIn(namespace, claim, id, namespaceUID string) catalog.Backup {
+	b := backupOf(claim, id, namespaceUID, false)
+	b.Key.Namespace = namespace
+	return b
+}
+
 // open runs as many daemons as are wanted for some minutes.
 func (n *counter) open(daemons int, d time.Duration) {
 	n.t.Helper()
@@ -97,6 +103,15 @@ func (n *counter) Claim(_ context.Context, _, name string) (kube.Claim, error) {
 	return *n.claims[name], nil
 }
 
+// Namespace knows three others, of which one allows office and one the rest.
+func (n *counter) Namespace(_ context.Context, name string) (string, map[string]string, error) {
+	allows, there := map[string]string{"kind": "qa, office", "mean": "qa,offices,off", "shop": ""}[name]
+	if !there {
+		return "", map[string]string{kube.RestoreToAnnotation: "office"}, nil
+	}
+	return "ns-" + name, map[string]string{kube.RestoreToAnnotation: allows}, nil
+}
+
 func (n *counter) PatchClaimAnnotations(_ context.Context, _, name string, values map[string]*string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -110,7 +125,7 @@ func (n *counter) PatchClaimAnnotations(_ context.Context, _, name string, value
 
 func (n *counter) TenantBackups(c kube.Claim) (own []catalog.Backup, err error) {
 	for _, b := range n.backups {
-		if b.Key.Claim == c.Name && tenantsOwn(c, b) {
+		if b.Key.Claim == c.Name && b.Key.Namespace == c.Namespace && tenantsOwn(c, b) {
 			own = append(own, b)
 		}
 	}

@@ -30,19 +30,26 @@ func fillsNew(c kube.Claim, wish string) bool {
 }
 
 // fillNew gives a claim that waits for its volume one that is filled already, from
-// a backup of another claim of the namespace: CLAIM@BACKUP. It is bound when
-// everything is there, so that no pod can use it before.
+// a backup of another claim: CLAIM@BACKUP, or NAMESPACE/CLAIM@BACKUP. It is bound
+// when everything is there, so that no pod can use it before.
 func (s *SelfService) fillNew(ctx context.Context, c kube.Claim, wish string) (Restored, error) {
-	source, at, ok := strings.Cut(wish, "@")
-	key := catalog.Key{Namespace: c.Namespace, Claim: source}
+	from, at, ok := strings.Cut(wish, "@")
+	key := catalog.Key{Namespace: c.Namespace, Claim: from}
+	if namespace, claim, other := strings.Cut(from, "/"); other {
+		key = catalog.Key{Namespace: namespace, Claim: claim}
+	}
 	if !ok || at == "" || key.Validate() != nil {
 		return Restored{}, &FromWishError{wish}
 	}
 	if c.Kind != kube.Pending {
 		return Restored{}, &BoundError{Claim: c}
 	}
+	owner, err := s.ownerOf(ctx, key, c)
+	if err != nil {
+		return Restored{}, err
+	}
 	r := s.o.Restores()
-	b, err := r.TenantBackup(kube.Claim{Namespace: c.Namespace, Name: source, NamespaceUID: c.NamespaceUID}, at)
+	b, err := r.TenantBackup(owner, at)
 	if err != nil {
 		return Restored{}, err
 	}
@@ -52,12 +59,45 @@ func (s *SelfService) fillNew(ctx context.Context, c kube.Claim, wish string) (R
 	})
 }
 
+// ownerOf returns whose backups are asked for, if c may have them. Where it may
+// not, nothing is told of what there is, not even whether the namespace exists.
+func (s *SelfService) ownerOf(ctx context.Context, k catalog.Key, c kube.Claim) (kube.Claim, error) {
+	owner := kube.Claim{Namespace: k.Namespace, Name: k.Claim, NamespaceUID: c.NamespaceUID}
+	if k.Namespace == c.Namespace {
+		return owner, nil
+	}
+	uid, annotations, err := s.o.Claims.Namespace(ctx, k.Namespace)
+	if err != nil {
+		return owner, err
+	}
+	for name := range strings.SplitSeq(annotations[kube.RestoreToAnnotation], ",") {
+		if uid != "" && strings.TrimSpace(name) == c.Namespace {
+			owner.NamespaceUID = uid
+			return owner, nil
+		}
+	}
+	return owner, &NotAllowedError{From: k.Namespace, To: c.Namespace}
+}
+
+// NotAllowedError says that a namespace does not give its backups to another one.
+type NotAllowedError struct{ From, To string }
+
+// Error names both.
+func (e *NotAllowedError) Error() string {
+	return fmt.Sprintf("namespace %s does not allow claims of namespace %s to be filled from its backups", e.From, e.To)
+}
+
+// Remedy says who can allow it.
+func (e *NotAllowedError) Remedy() string {
+	return fmt.Sprintf("ask an admin of the cluster for: kubectl annotate namespace %s %s=%s", e.From, kube.RestoreToAnnotation, e.To)
+}
+
 // FromWishError says that a wish to be filled is not understood.
 type FromWishError struct{ Wish string }
 
 // Error repeats the wish.
 func (e *FromWishError) Error() string {
-	return fmt.Sprintf("%.200q is not CLAIM@BACKUP", e.Wish)
+	return fmt.Sprintf("%.200q is neither CLAIM@BACKUP nor NAMESPACE/CLAIM@BACKUP", e.Wish)
 }
 
 // Remedy says what is understood.

@@ -26,9 +26,15 @@ func TestFillNew(t *testing.T) {
 		"no backup":                   {wish: "a@20190101", note: `a@20190101: failed at 2000-01-01T00:00:10Z: claim office/a has no backup "20190101"`},
 		"of an earlier namespace":     {wish: "theirs@latest", note: `theirs@latest: failed at 2000-01-01T00:00:10Z: claim office/theirs has no backup "latest"`},
 		"of nobody":                   {wish: "none@latest", note: `none@latest: failed at 2000-01-01T00:00:10Z: claim office/none has no backup "latest"`},
-		"no backup named":             {wish: "a", note: `a: failed at 2000-01-01T00:00:10Z: "a" is not CLAIM@BACKUP`},
-		"another namespace":           {wish: "shop/a@latest", note: `shop/a@latest: failed at 2000-01-01T00:00:10Z: "shop/a@latest" is not`},
-		"out of the namespace's path": {wish: "../shop/a@latest", note: `../shop/a@latest: failed at 2000-01-01T00:00:10Z: "../shop/a@latest" is not`},
+		"no backup named":             {wish: "a", note: `a: failed at 2000-01-01T00:00:10Z: "a" is neither CLAIM@BACKUP`},
+		"its own namespace":           {wish: "office/a@latest", began: "new " + id + " of a", note: "office/a@latest: done at"},
+		"another namespace":           {wish: "shop/a@latest", note: "shop/a@latest: failed at 2000-01-01T00:00:10Z: namespace shop does not allow claims of namespace office to be filled"},
+		"a namespace that is not":     {wish: "nowhere/a@latest", note: "nowhere/a@latest: failed at 2000-01-01T00:00:10Z: namespace nowhere does not allow claims of namespace office to be filled"},
+		"one that allows others":      {wish: "mean/a@latest", note: "mean/a@latest: failed at 2000-01-01T00:00:10Z: namespace mean does not allow"},
+		"one that allows it":          {wish: "kind/c@latest", began: "new " + id + " of c", note: "kind/c@latest: done at"},
+		"an earlier one of that name": {wish: "kind/d@latest", note: `kind/d@latest: failed at 2000-01-01T00:00:10Z: claim kind/d has no backup "latest"`},
+		"out of the namespace's path": {wish: "../shop/a@latest", note: `../shop/a@latest: failed at 2000-01-01T00:00:10Z: "../shop/a@latest" is neither`},
+		"out of a namespace's path":   {wish: "kind/../a@latest", note: `kind/../a@latest: failed at 2000-01-01T00:00:10Z: "kind/../a@latest" is neither`},
 		"bound already":               {wish: "a@latest", change: bound, note: "a@latest: failed at 2000-01-01T00:00:10Z: claim office/new has a volume already"},
 	}
 	for name, tt := range tests {
@@ -40,7 +46,10 @@ func TestFillNew(t *testing.T) {
 					tt.change(&c)
 				}
 				n := newCounter(t, c)
-				n.backups = []catalog.Backup{backupOf("a", id, "ns-1", false), backupOf("theirs", id, "ns-0", false)}
+				n.backups = []catalog.Backup{
+					backupOf("a", id, "ns-1", false), backupOf("theirs", id, "ns-0", false),
+					backupIn("kind", "c", id, "ns-kind"), backupIn("kind", "d", id, "ns-0"), backupIn("mean", "a", id, "ns-mean"), backupIn("shop", "a", id, "ns-shop"),
+				}
 				n.open(1, 10*time.Minute)
 				if got := strings.Join(n.began, "; "); got != tt.began {
 					t.Errorf("began %q, want %q", got, tt.began)

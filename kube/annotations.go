@@ -34,8 +34,13 @@ const (
 const RestoreAnnotation = AnnotationPrefix + "restore"
 
 // RestoreFromAnnotation is a tenant's wish to have a new claim filled from the
-// backup of another one of the namespace: CLAIM@BACKUP.
+// backup of another one: CLAIM@BACKUP, or NAMESPACE/CLAIM@BACKUP where that
+// namespace allows it.
 const RestoreFromAnnotation = AnnotationPrefix + "restore-from"
+
+// RestoreToAnnotation on a namespace names others, separated by commas, whose
+// tenants may have new claims filled from its backups.
+const RestoreToAnnotation = AnnotationPrefix + "restore-to"
 
 // RestoreProvisioner is the provisioner of StorageClasses whose claims wait for a
 // volume that is filled as RestoreFromAnnotation says.

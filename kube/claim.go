@@ -161,6 +161,16 @@ func (c *Client) namespaces(ctx context.Context, namespace string) (map[string]n
 	return facts, nil
 }
 
+// Namespace returns the UID of a namespace, and those of its annotations whose
+// keys begin with AnnotationPrefix; "" when it does not exist.
+func (c *Client) Namespace(ctx context.Context, name string) (uid string, annotations map[string]string, err error) {
+	if err := c.checkNames(request{op: "read", resource: namespaceResource, name: name}); err != nil {
+		return "", nil, err
+	}
+	facts, err := c.namespaces(ctx, name)
+	return facts[name].uid, facts[name].annotations, err
+}
+
 // volumes returns all PersistentVolumes by name.
 func (c *Client) volumes(ctx context.Context) (map[string]*corev1.PersistentVolume, error) {
 	r := request{op: "list", resource: volumeResource}

@@ -56,6 +56,13 @@ func testAnnotations(t *testing.T, c *kube.Client, k *cluster) {
 	if diff := cmp.Diff(map[string]string{kube.RetentionAnnotation: "daily=7"}, got.NamespaceAnnotations); diff != "" {
 		t.Errorf("annotations of the namespace (-want +got):\n%s", diff)
 	}
+	uid, annotations, err := c.Namespace(t.Context(), "shop")
+	if err != nil || uid != got.NamespaceUID || uid == "" || annotations[kube.RetentionAnnotation] != "daily=7" {
+		t.Errorf("namespace: uid %q, annotations %v, %v", uid, annotations, err)
+	}
+	if uid, annotations, err := c.Namespace(t.Context(), "nowhere"); uid != "" || annotations != nil || err != nil {
+		t.Errorf("no such namespace: uid %q, annotations %v, %v", uid, annotations, err)
+	}
 	for _, claim := range listed {
 		if claim.Name == "files" && !cmp.Equal(claim, got) {
 			t.Errorf("claim (-listed +read):\n%s", cmp.Diff(claim, got))
