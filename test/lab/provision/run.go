@@ -58,6 +58,16 @@ func Run(ctx context.Context, l *lab.Lab, do func(name string, f func() error) e
 	return p.save(func(s *lab.State) { s.Provisioned = true })
 }
 
+// Topology makes Heketi's cluster with its node and device, and nothing else: what
+// there is of storage before anybody asked for a volume.
+func Topology(l *lab.Lab) error {
+	p, err := connect(l)
+	if err != nil {
+		return err
+	}
+	return p.topology()
+}
+
 // claims makes one claim after the other, since Heketi and glusterd take their
 // commands one at a time, and starts to fill each as soon as it is there.
 func (p *provisioner) claims(ctx context.Context, g *errgroup.Group) error {

@@ -21,6 +21,7 @@ const usage = `usage: lab COMMAND
   env        the lab's files and addresses as shell variables
   setup      install the host's packages and build servers and guest image, nothing else
   glusterd2  build glusterd2, which only make soak needs
+  bare       make a lab without volumes, claims and data, as after a disaster
   provision  only the last part of up: volumes, claims and data
 `
 
@@ -65,6 +66,8 @@ func run(ctx context.Context, args []string) error {
 	case "glusterd2":
 		// Apart, since only make soak needs it, and inside the lab there is no network.
 		return buildGlusterd2(ctx)
+	case "bare":
+		return bare(ctx)
 	case "provision":
 		return provisionOnly(ctx)
 	}

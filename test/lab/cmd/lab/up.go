@@ -89,6 +89,24 @@ func up(ctx context.Context) error {
 	return nil
 }
 
+// bare makes a lab in which nothing is stored, where there is none.
+func bare(ctx context.Context) error {
+	if _, err := lab.Load(); !errors.Is(err, lab.ErrDown) {
+		return errors.Join(errors.New("a lab is up: take it down first"), err)
+	}
+	s := newSteps()
+	l, err := start(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if err := s.do("heketi: cluster, node, device", func() error { return provision.Topology(l) }); err != nil {
+		return err
+	}
+	s.total("the lab is up, without volumes and claims")
+	return nil
+}
+
 // provisionOnly fills a lab that runs.
 func provisionOnly(ctx context.Context) error {
 	l, err := lab.Load()
