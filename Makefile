@@ -75,9 +75,10 @@ platform: bin/glusterbackupd lab-up
 # What takes too long for every change: the suite of gluster over every
 # transport, Gluster hosts that die, restores that are ended by signals, a fault
 # at each step of a backup and a restore, all claims at once (as make demo does),
-# claims that are made again, what tenants do, options that no restore may meet, a
+# claims that are made again, images of which only what changed is read, with
+# bricks that come, go and heal meanwhile (TRACK_ROUNDS, 200), what tenants do, options that no restore may meet, a
 # daemon that takes over from a dead one, the installed package under the guest's
-# systemd, three daemons for ten slots, an API server that is away, SOAK_RUNS (200)
+# systemd, three daemons for thirty volumes, an API server that is away, SOAK_RUNS (200)
 # backups of which every third is killed, VolumeSnapshots beside the
 # snapshot-controller of CSI, which is built for that, and those of a thousand
 # claims.
@@ -87,7 +88,7 @@ soak: bin/glusterbackupd package lab-up
 	  -run '$(SOAK)' ./gluster/... ./test/package/... ./test/platform/... | grep -vE '^=== ')
 	@$(call timed,go test -count=1 -tags 'integration soak' -v -run '^(TestSnapshotController|TestThousandClaims)$$' ./test/integration/ | grep -vE '^ *=== ')
 
-SOAK := ^(TestTenants|TestHost.*|TestFaultAtEachStep|TestBackupOfAll.*|TestMandatoryLocking.*|TestDaemonTakesOver|TestRestoreNew.*|TestRestoreFrom|TestInterruptedRestore.*|TestTransports|TestRealServer|TestConfine.*|TestService.*|TestDaemonsShareTheWork|TestDaemonsWithoutAPIServer|TestSoak)$$
+SOAK := ^(TestTenants|TestHost.*|TestFaultAtEachStep|TestBackupOfAll.*|TestMandatoryLocking.*|TestDaemonTakesOver|TestRestoreNew.*|TestRestoreFrom|TestInterruptedRestore.*|TestTransports|TestRealServer|TestTracked.*|TestConfine.*|TestService.*|TestDaemonsShareTheWork|TestDaemonsWithoutAPIServer|TestSoak)$$
 
 lint: $(GOLANGCI)
 	@$(call timed,$(GOLANGCI) run ./...)

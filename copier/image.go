@@ -39,7 +39,7 @@ var ErrImageSize = errors.New("images differ in size")
 
 // ImageError says which step of a copy failed and where.
 type ImageError struct {
-	// Op is "read source", "read target", "write", "punch" or "sync".
+	// Op is "read source", "read target", OpReadReference, "write", "punch" or "sync".
 	Op string
 	// Offset is in bytes from the start of the image.
 	Offset int64

@@ -23,6 +23,9 @@ type ImageReference struct {
 	Audit bool
 }
 
+// OpReadReference is the step of an ImageError in which the reference failed.
+const OpReadReference = "read reference"
+
 // ErrReference says that the reference is no longer what was written: part of
 // the target may be as wrong as it. The target is to be copied again with Compare
 // and without a reference.
@@ -34,7 +37,7 @@ func (j *imageJob) fetch(p *piece) error {
 	if j.Reference == nil {
 		return readFull(j.Source, "read source", p.buf, p.off)
 	}
-	if err := readFull(j.Reference.Image, "read reference", p.old, p.off); err != nil {
+	if err := readFull(j.Reference.Image, OpReadReference, p.old, p.off); err != nil {
 		return err
 	}
 	unchanged := j.Reference.Unchanged(p.off, int64(len(p.buf)))

@@ -43,7 +43,12 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 	if !d.o.TrackImages {
 		return k
 	}
-	now, err := d.shards(ctx, f, img)
+	filer, ok := f.gluster.(ImageFiler)
+	if !ok {
+		d.log.Info("this transport does not reach the bricks, all of the image is read", "claim", k.claim, "image", k.image)
+		return k
+	}
+	now, err := d.shards(ctx, filer, f, img)
 	if err != nil {
 		d.log.Warn("changes of the image are not tracked, all of it is read", "claim", k.claim, "image", k.image, "error", err)
 		return k
@@ -73,11 +78,7 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 }
 
 // shards is what the bricks say now.
-func (d *Daemon) shards(ctx context.Context, f frozen, img blockstore.Image) (tracking.State, error) {
-	filer, ok := f.gluster.(ImageFiler)
-	if !ok {
-		return tracking.State{}, errors.New("this transport does not reach the bricks")
-	}
+func (d *Daemon) shards(ctx context.Context, filer ImageFiler, f frozen, img blockstore.Image) (tracking.State, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, askTime, fmt.Errorf("the bricks did not answer within %s", askTime))
 	defer cancel()
 	asked := time.Now()
@@ -119,19 +120,12 @@ func lastShards(b catalog.Backup) (tracking.State, error) {
 // copyImage copies what can have changed, or everything, and keeps what the
 // bricks said for the next backup.
 func (d *Daemon) copyImage(ctx context.Context, k tracked, c copier.ImageCopy) (copier.ImageResult, error) {
-	if k.reference != "" {
-		image, err := copier.OpenImage(k.reference)
-		if err != nil {
-			return copier.ImageResult{}, err
-		}
-		defer image.Close()
-		c.Reference = &copier.ImageReference{Image: image, SHA256: k.old.SHA256, Unchanged: k.changes.Unchanged, Audit: k.audit}
-	}
-	res, err := copier.CopyImage(ctx, c)
-	if errors.Is(err, copier.ErrReference) {
+	res, err := d.copyChanged(ctx, k, c)
+	if errors.Is(err, errNoReference) || errors.Is(err, copier.ErrReference) {
 		d.log.Error("the image in the last backup is no longer what was written; all of the image is read, and that backup is damaged: glusterbackupd verify names it",
 			"claim", k.claim, "image", k.image, "path", k.reference, "error", err)
-		c.Reference, c.Compare, c.Fresh = nil, true, false
+		// What cannot be read cannot be compared with either, nor shared.
+		c.Compare, c.Fresh = errors.Is(err, copier.ErrReference), false
 		res, err = copier.CopyImage(ctx, c)
 	}
 	if err != nil {
@@ -142,6 +136,31 @@ func (d *Daemon) copyImage(ctx context.Context, k tracked, c copier.ImageCopy) (
 			"claim", k.claim, "image", k.image, "bytes", res.Missed)
 	}
 	return res, k.keep(res.SHA256)
+}
+
+// errNoReference says that the image in the last backup cannot be read.
+var errNoReference = errors.New("the image in the last backup cannot be read")
+
+// copyChanged copies with the last backup as the reference, if there is one.
+func (d *Daemon) copyChanged(ctx context.Context, k tracked, c copier.ImageCopy) (copier.ImageResult, error) {
+	if k.reference == "" {
+		return copier.CopyImage(ctx, c)
+	}
+	image, err := copier.OpenImage(k.reference)
+	if err != nil {
+		return copier.ImageResult{}, errors.Join(errNoReference, err)
+	}
+	defer image.Close()
+	if image.Size() != c.Source.Size() {
+		return copier.ImageResult{}, fmt.Errorf("%w: it has %d bytes, not %d", errNoReference, image.Size(), c.Source.Size())
+	}
+	c.Reference = &copier.ImageReference{Image: image, SHA256: k.old.SHA256, Unchanged: k.changes.Unchanged, Audit: k.audit}
+	res, err := copier.CopyImage(ctx, c)
+	var failed *copier.ImageError
+	if errors.As(err, &failed) && failed.Op == copier.OpReadReference {
+		err = errors.Join(errNoReference, err)
+	}
+	return res, err
 }
 
 // keep writes what the bricks said beside the data. If the process dies in here,

@@ -202,6 +202,7 @@ func oneID(ids []fileID) (fileID, error) {
 // filesScript prints the clock, whether anything is to be healed, and the files:
 // piece 0, the others, each with inode, size and times.
 const filesScript = `set -eu
+if ! [ -d "$1/.glusterfs" ]; then echo "$1 is no brick" >&2; exit 1; fi
 date '+clock %s.%N'
 index="$1/.glusterfs/indices/xattrop"
 if [ -d "$index" ]; then

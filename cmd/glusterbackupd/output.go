@@ -51,6 +51,7 @@ type backupOutput struct {
 	Files        int64     `json:"files"`
 	Bytes        int64     `json:"bytes"`
 	Transferred  int64     `json:"bytesTransferred"`
+	Unread       int64     `json:"bytesUnread,omitempty"`
 	Path         string    `json:"path"`
 	TookSeconds  float64   `json:"tookSeconds"`
 	SnapshotTime time.Time `json:"snapshotTime"`
@@ -61,7 +62,7 @@ func outputOf(b catalog.Backup) backupOutput {
 	o := backupOutput{
 		Claim: b.Key.String(), ID: b.ID, Time: b.Time, Kind: string(b.Info.Kind), Volume: b.Info.Volume,
 		Snapshot: b.Info.Snapshot, SnapshotTime: b.Info.SnapshotTime,
-		Files: b.Summary.Files, Bytes: b.Summary.Bytes, Transferred: b.Info.Copied.BytesTransferred,
+		Files: b.Summary.Files, Bytes: b.Summary.Bytes, Transferred: b.Info.Copied.BytesTransferred, Unread: b.Info.Copied.BytesUnread,
 		Path: b.DataDir(), TookSeconds: b.Info.Finished.Sub(b.Info.Started).Seconds(),
 		Protected: b.Protected,
 	}

@@ -172,6 +172,7 @@ type backupResult struct {
 		ID, Path, Snapshot, Image string
 		Files, Bytes              int64
 		BytesTransferred          int64
+		BytesUnread               int64
 	}
 }
 

@@ -1,0 +1,78 @@
+//go:build platform && soak
+
+package platform
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestTrackedImage changes one place in a block claim's image that nobody has
+// written to for minutes: the second backup reads that shard and not the rest, and
+// is the image; so is one that is told to ask no brick.
+func TestTrackedImage(t *testing.T) {
+	b := newBench(t)
+	img := b.image("shop/db")
+	first := b.backup("shop/db")
+	if first.Backup.BytesUnread != 0 {
+		t.Errorf("the first backup did not read %d bytes", first.Backup.BytesUnread)
+	}
+	path := b.live(img)
+	const offset, size = 7*shard + 12345, 64 << 10
+	before := make([]byte, size)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.ReadAt(before, offset); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	t.Cleanup(func() { b.put(path, offset, before) })
+	write(t, path, offset, size, 11)
+
+	second := b.backup("shop/db")
+	want := hashFile(t, path)
+	same := func(r backupResult) {
+		t.Helper()
+		if got := hashFile(t, filepath.Join(r.Backup.Path, "block-store", img.GBID)); got != want {
+			t.Errorf("backup %s is %s, the image %s", r.Backup.ID, got, want)
+		}
+	}
+	same(second)
+	// The image's own file changes with any write, and the one that was written to.
+	if unread := second.Backup.BytesUnread; unread < img.Size-3*shard || unread > img.Size-shard {
+		t.Errorf("%d of %d bytes were not read", unread, img.Size)
+	}
+	if second.Backup.BytesTransferred == 0 || second.Backup.BytesTransferred > size+2*4096 {
+		t.Errorf("%d bytes written for %d changed ones", second.Backup.BytesTransferred, size)
+	}
+	b.configure(func(s string) string { return s + "[copy]\ntrack_images = false\n" })
+	all := b.backup("shop/db")
+	same(all)
+	if all.Backup.BytesUnread != 0 {
+		t.Errorf("%d bytes were not read although no brick was to be asked", all.Backup.BytesUnread)
+	}
+	// The last backup kept nothing of the shards.
+	b.configure(nil)
+	if o := b.run("backup", "shop/db"); o.code != 0 || !strings.Contains(o.stderr, "kept nothing of the image's shards") {
+		t.Errorf("exit %d: %s", o.code, o.stderr)
+	}
+	t.Logf("figures: image %d bytes, %d changed: %d bytes not read", img.Size, size, second.Backup.BytesUnread)
+}
+
+// put writes bytes back.
+func (b *bench) put(path string, offset int64, data []byte) {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteAt(data, offset)
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		b.Error(err)
+	}
+}
