@@ -16,6 +16,7 @@ import (
 
 func newVerifyCommand(g *globals) *cobra.Command {
 	var at string
+	var source bool
 	cmd := &cobra.Command{
 		Use:   "verify [NAMESPACE/CLAIM]",
 		Short: "Read backups again and compare them with their manifests",
@@ -24,17 +25,28 @@ owner, mode, times and attributes with the manifest, and names what differs. All
 damaged backups are found, also those that list leaves out because they cannot be
 used. It changes nothing and takes no lock.
 
+With --against-source it compares one backup, the latest if --at names no other,
+with the Gluster snapshot that it was made from, byte by byte. That one must still
+exist ([retention] snapshots), and the volume is locked meanwhile.
+
 ` + exitCodeHelp,
-		Example: "  glusterbackupd verify\n  glusterbackupd verify media/photos --at latest",
+		Example: "  glusterbackupd verify\n  glusterbackupd verify media/photos --at latest\n  glusterbackupd verify shop/db --against-source",
 		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if at != "" && len(names) == 0 {
 				return usagef("--at needs a claim: name it as NAMESPACE/CLAIM")
 			}
+			if source {
+				if len(names) == 0 {
+					return usagef("--against-source needs a claim: name it as NAMESPACE/CLAIM")
+				}
+				return runVerifySource(cmd.Context(), g, names[0], at)
+			}
 			return runVerify(cmd.Context(), g, names, at)
 		},
 	}
 	cmd.Flags().StringVar(&at, "at", "", "only one backup: latest, a date as 20181202, or a time as 20181202T000000Z")
+	cmd.Flags().BoolVar(&source, "against-source", false, "compare with the Gluster snapshot that the backup was made from")
 	return cmd
 }
 

@@ -274,7 +274,7 @@ func flip(t *testing.T, path string) {
 func TestVerifyCommand(t *testing.T) {
 	file, disk := withRetention(t, "")
 	for args, code := range map[string]exitCode{
-		"verify": exitDone, "verify files/docs": exitNoMatch, "verify --at latest": exitUsage, "verify files/docs --at noon": exitUsage,
+		"verify": exitDone, "verify files/docs": exitNoMatch, "verify --at latest": exitUsage, "verify --against-source": exitUsage, "verify files/docs --at noon": exitUsage,
 	} {
 		if got := invoke(t, append([]string{"--config", file}, strings.Fields(args)...)...); got.code != int(code) {
 			t.Errorf("%s without backups: %+v", args, got)

@@ -173,8 +173,12 @@ func TestFilesBackupIsTheSnapshot(t *testing.T) {
 	if writes == 0 {
 		t.Fatal("the writer wrote nothing")
 	}
-	view, _ := b.mount("/snaps/"+r.Backup.Snapshot+"/"+volume, "ro")
+	view, unmount := b.mount("/snaps/"+r.Backup.Snapshot+"/"+volume, "ro")
 	assertEqual(t, scan(t, view), scan(t, r.Backup.Path))
+	unmount()
+	b.must("verify", "media/docs", "--against-source")
+	b.deleteSnapshots()
+	b.refused(1, []string{"media/docs", r.Backup.Snapshot, "no longer exists"}, "verify", "media/docs", "--against-source")
 	t.Logf("figures: %d writes during the backup", writes)
 }
 

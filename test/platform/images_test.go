@@ -305,6 +305,11 @@ func TestImageBackupIsTheSnapshot(t *testing.T) {
 	if live := hashFile(t, path); got == live {
 		t.Error("the live image equals the snapshot: the writer wrote nothing after it")
 	}
+	b.must("verify", "block/busy", "--against-source")
+	write(t, filepath.Join(r.Backup.Path, "block-store", img.GBID), 2*shard+5, 1, 9)
+	if o := b.run("verify", "block/busy", "--against-source"); o.code != 13 || !strings.Contains(o.stderr, fmt.Sprint("differ at byte ", 2*shard+5)) {
+		t.Errorf("a damaged backup: exit %d: %s", o.code, o.stderr)
+	}
 	t.Logf("figures: %d writes during the backup", writes)
 }
 
