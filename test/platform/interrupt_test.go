@@ -3,13 +3,10 @@
 package platform
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,40 +118,13 @@ func TestTwoInstances(t *testing.T) {
 	b.must("restore", "shop/uploads", "--yes")
 }
 
-// pause stops what the command has started, so that it is in mid-copy however
-// long the test takes, and returns what lets it go on.
+// pause stops the command, so that it is in mid-copy however long the test takes,
+// and returns what lets it go on.
 func (b *bench) pause(cmd *exec.Cmd) (resume func()) {
 	b.Helper()
-	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", cmd.Process.Pid))
-	if err != nil {
-		b.Fatal(err)
-	}
-	var groups []int
-	for _, list := range lists {
-		text, err := os.ReadFile(list)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ESRCH) {
-			b.Fatal(err) // A thread may end at any time.
-		}
-		for child := range strings.FieldsSeq(string(text)) {
-			pid, err := strconv.Atoi(child)
-			if err != nil {
-				b.Fatal(err)
-			}
-			groups = append(groups, pid) // Each child leads a group.
-		}
-	}
-	if len(groups) == 0 {
-		b.Fatalf("process %d has no child to stop", cmd.Process.Pid)
-	}
-	signal := func(sig syscall.Signal) (errs error) {
-		for _, g := range groups {
-			errs = errors.Join(errs, syscall.Kill(-g, sig))
-		}
-		return errs
-	}
-	resume = func() { _ = signal(syscall.SIGCONT) } // Twice is once too often, and does no harm.
+	resume = func() { _ = cmd.Process.Signal(syscall.SIGCONT) } // Twice is once too often, and does no harm.
 	b.Cleanup(resume)
-	if err := signal(syscall.SIGSTOP); err != nil {
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		b.Fatal(err)
 	}
 	return resume
