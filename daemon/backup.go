@@ -109,6 +109,7 @@ func (d *Daemon) copyVolume(ctx context.Context, r run, rel *releases) ([]Result
 // frozen is a mounted snapshot.
 type frozen struct {
 	gluster  Gluster
+	lives    []string // Since when the bricks run, as asked before the snapshot; nil when not known.
 	snapshot gluster.Snapshot
 	started  time.Time
 	volume   gluster.Volume
@@ -132,6 +133,7 @@ func (d *Daemon) freeze(ctx context.Context, r run, rel *releases) (frozen, erro
 	if f.volume, _, err = d.preflight(ctx, g, r.volume); err != nil {
 		return f, err
 	}
+	f.lives = d.brickLives(ctx, g, r)
 	d.phase(PhaseSnapshot, catalog.Key{}, r.volume)
 	f.snapshot, f.keep, err = d.take(ctx, g, r.volume, forBackup, rel)
 	if err != nil {
@@ -267,7 +269,11 @@ func (d *Daemon) fillImage(ctx context.Context, s *catalog.Staging, t Target, f 
 	}
 	target, cloned, err := copier.CreateImage(dest, img.Size, previousImage(s, img))
 	if err != nil {
-		return nil, err
+		// The last image may be unreadable; that must not cost this backup.
+		d.log.Warn("the image of the last backup cannot be cloned", "claim", t.Key.String(), "image", t.Image, "error", err)
+		if target, cloned, err = copier.CreateImage(dest, img.Size, ""); err != nil {
+			return nil, err
+		}
 	}
 	defer target.Close()
 	res, err := d.copyImage(ctx, d.track(ctx, s, t, f, img), copier.ImageCopy{

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/glusterbackupd/glusterbackupd/blockstore"
@@ -16,9 +17,10 @@ import (
 	"github.com/glusterbackupd/glusterbackupd/tracking"
 )
 
-// ImageFiler looks at the files of an image on the bricks. *gluster.Client
-// implements it; a Gluster that does not has its images read in full.
+// ImageFiler looks at the bricks, and at the files of an image on them.
+// *gluster.Client implements it; a Gluster that does not has its images read in full.
 type ImageFiler interface {
+	BrickLives(ctx context.Context, volume string) ([]string, error)
 	ImageFiles(ctx context.Context, v gluster.Volume, snapshot, file string) (gluster.ImageFiles, error)
 }
 
@@ -68,7 +70,7 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 	case err != nil:
 		d.log.Warn("all of the image is read", "claim", k.claim, "image", k.image, "reason", err)
 	default:
-		k.reference = path
+		k.reference, k.old.Bricks = path, nil
 		k.audit = fullCompareDue(t.Key, previous.Time, f.started, d.o.FullCompare)
 		all, changed := k.changes.Count()
 		d.log.Info("the bricks were asked what has changed", "claim", k.claim, "image", k.image,
@@ -77,24 +79,46 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 	return k
 }
 
+// brickLives asks since when the bricks live, before a snapshot is taken of them: one
+// that is started again between the snapshot and the question about the shards must
+// not look as if it had been up before.
+func (d *Daemon) brickLives(ctx context.Context, g Gluster, r run) []string {
+	filer, ok := g.(ImageFiler)
+	if !ok || !d.o.TrackImages || !slices.ContainsFunc(r.targets, Target.Block) {
+		return nil
+	}
+	lives, err := filer.BrickLives(ctx, r.volume)
+	if err != nil {
+		d.log.Warn("it is not known since when the bricks run", "volume", r.volume, "error", err)
+		return nil
+	}
+	return lives
+}
+
 // shards is what the bricks say now.
 func (d *Daemon) shards(ctx context.Context, filer ImageFiler, f frozen, img blockstore.Image) (tracking.State, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, askTime, fmt.Errorf("the bricks did not answer within %s", askTime))
 	defer cancel()
-	asked := time.Now()
 	files, err := filer.ImageFiles(ctx, f.volume, f.snapshot.Name, img.Path)
 	if err != nil {
 		return tracking.State{}, err
 	}
+	lives, err := filer.BrickLives(ctx, f.volume.Name)
+	if err != nil {
+		return tracking.State{}, err
+	}
+	if !slices.Equal(lives, f.lives) || len(lives) != len(files.Bricks) {
+		return tracking.State{}, errors.New("a brick or its host was started again since the snapshot was taken, or it is not known")
+	}
 	state := tracking.State{
 		Repository: d.o.Catalog.ID(), SnapshotUUID: f.snapshot.UUID, Taken: f.snapshot.Created, VolumeID: f.volume.ID,
-		GFID: files.GFID, Size: img.Size, ShardSize: files.ShardSize, Asked: asked.UTC(),
+		GFID: files.GFID, Size: img.Size, ShardSize: files.ShardSize,
 	}
 	if state.ShardSize == 0 {
 		state.ShardSize = max(1, img.Size) // Not sharded: the one file is all of it.
 	}
-	for _, b := range files.Bricks {
-		brick := tracking.Brick{Name: b.Brick.String(), Clock: b.Clock, Healing: b.Healing, Shards: map[int64]tracking.Shard{}}
+	for i, b := range files.Bricks {
+		brick := tracking.Brick{Name: b.Brick.String(), Life: lives[i], Asked: b.Asked, Clock: b.Clock, Healing: b.Healing, Shards: map[int64]tracking.Shard{}}
 		for n, file := range b.Files {
 			brick.Shards[n] = tracking.Shard(file)
 		}
@@ -132,10 +156,15 @@ func (d *Daemon) copyImage(ctx context.Context, k tracked, c copier.ImageCopy) (
 		return res, err
 	}
 	if res.Missed > 0 {
+		k.now = nil // Nothing is to be built on what they say.
 		d.log.Error("parts of the image had changed although the bricks did not say so; this backup is right, earlier ones are outdated there: set [copy] track_images = false",
 			"claim", k.claim, "image", k.image, "bytes", res.Missed)
 	}
-	return res, k.keep(res.SHA256)
+	if err := k.keep(res.SHA256); err != nil {
+		d.log.Warn("what the bricks say is not kept, the next backup reads all of the image", "claim", k.claim, "image", k.image,
+			"error", errors.Join(err, os.RemoveAll(k.to)))
+	}
+	return res, nil
 }
 
 // errNoReference says that the image in the last backup cannot be read.

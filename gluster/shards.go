@@ -28,6 +28,7 @@ type ImageFiles struct {
 // BrickFiles is what one brick has of it.
 type BrickFiles struct {
 	Brick Brick     // Of the volume, not of the snapshot.
+	Asked time.Time // By the clock of this host, just before Clock.
 	Clock time.Time // On the brick's host, when the brick was looked at.
 	// Healing says that the brick's index names files that are to be healed.
 	Healing bool
@@ -92,9 +93,10 @@ func (c *Client) filesOn(ctx context.Context, v Volume, bricks []Brick, file str
 	return f, err
 }
 
-// relative tells whether a path stays below the folder that it is joined to.
+// relative tells whether a path stays below the folder that it is joined to, and
+// is not a pattern.
 func relative(file string) bool {
-	return file != "" && file == path.Clean(file) && !path.IsAbs(file) && file != "." && file != ".." && !strings.HasPrefix(file, "../") && file[0] != '-'
+	return file != "" && !strings.ContainsAny(file, "*?[\\") && file == path.Clean(file) && !path.IsAbs(file) && file != "." && file != ".." && !strings.HasPrefix(file, "../") && file[0] != '-'
 }
 
 // sameBricks tells whether the snapshot has the bricks of the volume, in its
@@ -200,7 +202,8 @@ func oneID(ids []fileID) (fileID, error) {
 }
 
 // filesScript prints the clock, whether anything is to be healed, and the files:
-// piece 0, the others, each with inode, size and times.
+// piece 0, the others, each with inode, size and times. What is there is found by
+// reading the folders, so that one that cannot be read is an error.
 const filesScript = `set -eu
 if ! [ -d "$1/.glusterfs" ]; then echo "$1 is no brick" >&2; exit 1; fi
 date '+clock %s.%N'
@@ -209,16 +212,17 @@ if [ -d "$index" ]; then
 	left=$(find "$index" -type f ! -name 'xattrop-*' -print -quit)
 	if [ -n "$left" ]; then echo healing; fi
 fi
-if [ -e "$1/$2" ]; then find "$1/$2" -maxdepth 0 -type f -printf '0 %i %s %T@ %C@\n'; fi
-if [ -d "$1/.shard" ]; then find "$1/.shard" -maxdepth 1 -type f -name "$3.*" -printf '%f %i %s %T@ %C@\n'; fi
+find "$1/$2" -maxdepth 1 -type f -name "$3" -printf '0 %i %s %T@ %C@\n'
+shards=$(find "$1" -maxdepth 1 -name .shard)
+if [ -n "$shards" ]; then find "$shards" -maxdepth 1 -type f -name "$4.*" -printf '%f %i %s %T@ %C@\n'; fi
 echo end`
 
 func (c *Client) brickFiles(ctx context.Context, cmd Commander, brick, file, gfid string) (BrickFiles, error) {
-	out, err := cmd.Run(ctx, c.hostCommand("sh", "-c", filesScript, "sh", brick, file, gfid)...)
+	b := BrickFiles{Asked: time.Now().UTC(), Files: map[int64]BrickFile{}}
+	out, err := cmd.Run(ctx, c.hostCommand("sh", "-c", filesScript, "sh", brick, path.Dir(file), path.Base(file), gfid)...)
 	if err != nil {
 		return BrickFiles{}, err
 	}
-	b := BrickFiles{Files: map[int64]BrickFile{}}
 	ended := false
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)

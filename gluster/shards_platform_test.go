@@ -222,8 +222,7 @@ func (k *tracker) backup(snapshot bool) {
 	v, err := k.client.Volume(ctx, replica)
 	k.check(err)
 	now := tracking.State{
-		Repository: "r", SnapshotUUID: fmt.Sprint(k.round), VolumeID: v.ID, Size: trackedSize, Asked: time.Now(),
-		// What was changed long before counts; here that is a second.
+		Repository: "r", SnapshotUUID: fmt.Sprint(k.round), VolumeID: v.ID, Size: trackedSize,
 		Taken: time.Now().Add(tracking.Settled - time.Second),
 	}
 	source, files := k.direct, gluster.ImageFiles{}
@@ -236,7 +235,10 @@ func (k *tracker) backup(snapshot bool) {
 	}
 	now.GFID, now.ShardSize = files.GFID, files.ShardSize
 	for _, b := range files.Bricks {
-		brick := tracking.Brick{Name: b.Brick.String(), Clock: b.Clock, Healing: b.Healing, Shards: map[int64]tracking.Shard{}}
+		// One that was killed keeps its life here, or nothing would be left to try. What
+		// was changed long before the snapshot counts; here that is a second.
+		ahead := tracking.Settled - time.Second
+		brick := tracking.Brick{Name: b.Brick.String(), Life: "one", Asked: b.Asked.Add(ahead), Clock: b.Clock.Add(ahead), Healing: b.Healing, Shards: map[int64]tracking.Shard{}}
 		for n, f := range b.Files {
 			brick.Shards[n] = tracking.Shard(f)
 		}

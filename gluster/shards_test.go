@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/glusterbackupd/glusterbackupd/gluster"
 )
@@ -42,6 +43,9 @@ func oneBrick() gluster.Volume {
 
 func TestImageFiles(t *testing.T) {
 	got, err := client(t, bricksSay(ids, lines)).ImageFiles(t.Context(), oneBrick(), "snap1", imageFile)
+	if err == nil && time.Since(got.Bricks[0].Asked) > time.Minute {
+		t.Errorf("asked at %s", got.Bricks[0].Asked)
+	}
 	want := gluster.ImageFiles{GFID: gfid, ShardSize: 64 << 20, Bricks: []gluster.BrickFiles{{
 		Brick: oneBrick().Bricks[0], Clock: time.Unix(1543708805, 123456789).UTC(),
 		Files: map[int64]gluster.BrickFile{
@@ -49,7 +53,7 @@ func TestImageFiles(t *testing.T) {
 			2: {Inode: 102, Size: 4096, Modified: 1543708600123456789, Changed: 1543708600123456789},
 		},
 	}}}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(gluster.BrickFiles{}, "Asked")); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	healing := strings.Replace(lines, "\n0 ", "\nhealing\n0 ", 1)
@@ -96,9 +100,31 @@ func TestImageFilesOdd(t *testing.T) {
 	if _, err := client(t, bricksSay(ids, lines)).ImageFiles(t.Context(), elsewhere, "snap1", imageFile); !errors.Is(err, gluster.ErrAnswer) {
 		t.Errorf("a brick elsewhere: %v", err)
 	}
-	for _, file := range []string{"", "/etc/passwd", "../x", "a/../../x", "a/", "-x", "."} {
+	for _, file := range []string{"", "/etc/passwd", "../x", "a/../../x", "a/", "-x", ".", "a/*", "a/[b]"} {
 		if _, err := client(t, bricksSay(ids, lines)).ImageFiles(t.Context(), oneBrick(), "snap1", file); err == nil {
 			t.Errorf("file %q is looked for", file)
 		}
+	}
+}
+
+func TestBrickLives(t *testing.T) {
+	const boot = "0f6e8a3c-6b4e-4f53-9a2d-2d7c1f0e8b11"
+	say := func(out string) *gluster.Client {
+		h := host("volume info gbrec_r2", "volume-info-replica.xml", "volume status gbrec_r2", "volume-status-replica.xml")
+		h.answer = func(command string) (string, bool) { return out, strings.Contains(command, "boot_id") }
+		return client(t, h)
+	}
+	lives, err := say(boot+"\n4711\n").BrickLives(t.Context(), "gbrec_r2")
+	if err != nil || len(lives) != 2 || lives[0] == lives[1] || !strings.HasPrefix(lives[0], boot+" 4711 ") {
+		t.Errorf("%q, %v", lives, err)
+	}
+	for _, out := range []string{"", boot + "\n", boot + "\n\n", "4711\n", boot + "\nx\n", boot + "\n4711\n1\n"} {
+		if lives, err := say(out).BrickLives(t.Context(), "gbrec_r2"); err == nil {
+			t.Errorf("%q: %q", out, lives)
+		}
+	}
+	down := host("volume info gbrec_r2", "volume-info-replica.xml", "volume status gbrec_r2", "volume-status-brickdown.xml")
+	if lives, err := client(t, down).BrickLives(t.Context(), "gbrec_r2"); err == nil {
+		t.Errorf("a brick is down: %q", lives)
 	}
 }

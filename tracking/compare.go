@@ -1,7 +1,9 @@
 package tracking
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -34,22 +36,24 @@ type Changes struct {
 // A shard is unchanged when every brick of the volume has the same file of it
 // (inode, size, both times) as it had, or has none as it had none, and when none
 // of its files was changed within Settled before the old snapshot. The bricks must
-// be the same; so a shard that a heal or a rebalance has written anew counts as
-// changed, and one that a brick did not take while it was down differs on another.
+// be the same, and their file systems mounted all the time. So a shard that a heal
+// or a rebalance has written anew counts as changed, and one that a brick did not
+// take while it was down differs on another.
 func Compare(old, now State) (Changes, error) {
 	if err := sameImage(old, now); err != nil {
 		return Changes{}, err
 	}
 	for i, b := range now.Bricks {
-		if err := usable(old.Bricks[i], b, now); err != nil {
+		if err := sameBrick(old.Bricks[i], b); err != nil {
 			return Changes{}, err
 		}
 	}
 	c := Changes{shardSize: now.ShardSize, changed: make([]bool, (now.Size+now.ShardSize-1)/now.ShardSize)}
-	settled := old.Taken.Add(-Settled).UnixNano()
 	for i, b := range now.Bricks {
+		before := old.Bricks[i]
+		settled := earliest(old.Taken, before.Asked, before.Clock).Add(-Settled).UnixNano()
 		for n := range c.changed {
-			was, had := old.Bricks[i].Shards[int64(n)]
+			was, had := before.Shards[int64(n)]
 			is, has := b.Shards[int64(n)]
 			if had != has || was != is || had && was.Changed >= settled {
 				c.changed[n] = true
@@ -58,6 +62,8 @@ func Compare(old, now State) (Changes, error) {
 	}
 	return c, nil
 }
+
+func earliest(times ...time.Time) time.Time { return slices.MinFunc(times, time.Time.Compare) }
 
 // sameImage tells whether both states are of one image, one after the other.
 func sameImage(old, now State) error {
@@ -74,7 +80,7 @@ func sameImage(old, now State) error {
 		return doubt("the image has %d bytes, it had %d", now.Size, old.Size)
 	case now.ShardSize <= 0 || now.Size < 0 || old.ShardSize != now.ShardSize:
 		return doubt("shards of %d bytes, they had %d", now.ShardSize, old.ShardSize)
-	case !now.Taken.After(old.Taken) || !now.Asked.After(old.Asked):
+	case !now.Taken.After(old.Taken):
 		return doubt("the clock went backwards: snapshot of %s, before it %s", now.Taken, old.Taken)
 	case len(now.Bricks) == 0 || len(old.Bricks) != len(now.Bricks):
 		return doubt("%d bricks, there were %d", len(now.Bricks), len(old.Bricks))
@@ -97,18 +103,27 @@ func holdsImage(states ...State) error {
 	return nil
 }
 
-// usable tells whether a brick is the one that it was and tells the truth. now
-// is the state that b belongs to.
-func usable(old, b Brick, now State) error {
+// sameBrick tells whether a brick is the one that it was, all the time, and both
+// times told the truth.
+func sameBrick(old, now Brick) error {
 	switch {
-	case old.Name != b.Name:
-		return doubt("brick %s stands where %s was", b.Name, old.Name)
-	case old.Healing || b.Healing:
+	case old.Name != now.Name:
+		return doubt("brick %s stands where %s was", now.Name, old.Name)
+	case old.Life != now.Life || old.Life == "":
+		return doubt("brick %s or its host was started again", now.Name)
+	case !now.Clock.After(old.Clock) || !now.Asked.After(old.Asked):
+		return doubt("the clock of brick %s or of this host went backwards, from %s to %s", now.Name, old.Clock, now.Clock)
+	}
+	return cmp.Or(usable(old), usable(now))
+}
+
+// usable tells whether what a brick says can be true.
+func usable(b Brick) error {
+	if b.Healing {
 		return doubt("brick %s has files that are to be healed", b.Name)
-	case !b.Clock.After(old.Clock):
-		return doubt("the clock of brick %s went backwards, from %s to %s", b.Name, old.Clock, b.Clock)
-	case b.Clock.Sub(now.Asked).Abs() > Skew:
-		return doubt("the clock of brick %s is %s away from that of this host", b.Name, b.Clock.Sub(now.Asked).Abs().Round(time.Second))
+	}
+	if skew := b.Clock.Sub(b.Asked).Abs(); skew > Skew {
+		return doubt("the clock of brick %s is %s away from that of this host", b.Name, skew.Round(time.Second))
 	}
 	latest := b.Clock.UnixNano()
 	for n, s := range b.Shards {

@@ -21,7 +21,7 @@ var taken = time.Date(2018, 12, 2, 0, 0, 0, 0, time.UTC)
 
 func brick(name string, asked time.Time) tracking.Brick {
 	old := taken.Add(-time.Hour).UnixNano()
-	return tracking.Brick{Name: name, Clock: asked.Add(time.Second), Shards: map[int64]tracking.Shard{
+	return tracking.Brick{Name: name, Life: "boot 1 " + name, Asked: asked, Clock: asked.Add(time.Second), Shards: map[int64]tracking.Shard{
 		0: {Inode: 10, Size: shard, Modified: old, Changed: old + 1},
 		2: {Inode: 12, Size: shard, Modified: old, Changed: old + 2},
 		3: {Inode: 13, Size: 4096, Modified: old, Changed: old + 3},
@@ -33,7 +33,7 @@ func brick(name string, asked time.Time) tracking.Brick {
 func state(at time.Time, snapshot string) tracking.State {
 	return tracking.State{
 		Version: 1, Repository: "f43141a24f6038066464a7eefdbbb174", SnapshotUUID: snapshot, Taken: at, VolumeID: "v", GFID: "g", SHA256: "s",
-		Size: 4*shard + 5, ShardSize: shard, Asked: at.Add(3 * time.Second),
+		Size: 4*shard + 5, ShardSize: shard,
 		Bricks: []tracking.Brick{brick("a:/b", at.Add(3*time.Second)), brick("b:/b", at.Add(3*time.Second))},
 	}
 }
@@ -70,6 +70,12 @@ func TestCompare(t *testing.T) {
 				set(s, 1, 2, func(s *tracking.Shard) { s.Changed = taken.Add(-tracking.Settled).UnixNano() - 1 })
 			}
 		}, -1},
+		{"the snapshot's time is ahead", func(old, now *tracking.State) {
+			old.Taken = old.Taken.Add(2 * time.Hour)
+			for _, s := range []*tracking.State{old, now} {
+				set(s, 0, 3, func(s *tracking.Shard) { s.Changed = taken.Add(-time.Minute).UnixNano() })
+			}
+		}, 3},
 		{"changed after the snapshot, by a clock that is ahead", func(old, now *tracking.State) {
 			for _, s := range []*tracking.State{old, now} {
 				set(s, 0, 0, func(s *tracking.Shard) { s.Changed = taken.Add(2 * time.Second).UnixNano() })
@@ -117,7 +123,11 @@ func TestDoubts(t *testing.T) {
 		"to be healed":           func(_, now *tracking.State) { now.Bricks[0].Healing = true },
 		"brick a:/b has files":   func(old, _ *tracking.State) { old.Bricks[0].Healing = true },
 		"clock of brick b:/b":    func(old, now *tracking.State) { now.Bricks[1].Clock = old.Bricks[1].Clock },
-		"away from that of this": func(_, now *tracking.State) { now.Bricks[1].Clock = now.Asked.Add(2 * time.Minute) },
+		"or of this host":        func(old, now *tracking.State) { now.Bricks[0].Asked = old.Bricks[0].Asked },
+		"away from that of this": func(_, now *tracking.State) { now.Bricks[1].Clock = now.Bricks[1].Asked.Add(2 * time.Minute) },
+		"b:/b is 2m0s away":      func(old, _ *tracking.State) { old.Bricks[1].Clock = old.Bricks[1].Asked.Add(-2 * time.Minute) },
+		"started again":          func(_, now *tracking.State) { now.Bricks[1].Life = "boot 2" },
+		"or its host":            func(old, now *tracking.State) { old.Bricks[0].Life, now.Bricks[0].Life = "", "" },
 		"in the future":          func(_, now *tracking.State) { set(now, 0, 2, future) },
 		"own file": func(_, now *tracking.State) {
 			delete(now.Bricks[0].Shards, 0)

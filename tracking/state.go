@@ -31,8 +31,6 @@ type State struct {
 	// Size is that of the image, ShardSize that of its pieces, in bytes.
 	Size      int64 `json:"size"`
 	ShardSize int64 `json:"shardSize"`
-	// Asked is when the bricks were asked, by the clock of this host.
-	Asked time.Time `json:"asked"`
 	// Bricks are in the order of the volume's.
 	Bricks []Brick `json:"bricks"`
 }
@@ -41,7 +39,13 @@ type State struct {
 type Brick struct {
 	// Name is HOST:PATH of the volume's brick, not of the snapshot's.
 	Name string `json:"name"`
-	// Clock is the time on the brick's host when it was asked.
+	// Life is another one whenever the file system of the volume's brick may have
+	// been mounted anew: what was written shortly before an unclean end can be on
+	// the disk without the change time that it had.
+	Life string `json:"life"`
+	// Asked and Clock are when the brick was asked, by the clocks of this host and
+	// of the brick's.
+	Asked time.Time `json:"asked"`
 	Clock time.Time `json:"clock"`
 	// Healing says that the brick's index names files that are to be healed.
 	Healing bool `json:"healing"`
@@ -58,7 +62,7 @@ type Shard struct {
 	Changed  int64  `json:"changed"`
 }
 
-// maxState bounds what Read accepts: an image of 16 TiB on 12 bricks has less.
+// maxState bounds what Read accepts: an image of 8 TiB on 12 bricks has less.
 const maxState = 512 << 20
 
 // Write writes s as one zstd frame of JSON.
