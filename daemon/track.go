@@ -24,6 +24,16 @@ type ImageFiler interface {
 	ImageFiles(ctx context.Context, v gluster.Volume, snapshot, file string) (gluster.ImageFiles, error)
 }
 
+// filerOf returns what looks at the bricks of a cluster, if anything does. Questions
+// to the bricks wait for no snapshot's place.
+func filerOf(g Gluster) (ImageFiler, bool) {
+	if p, ok := g.(paced); ok {
+		g = p.Gluster
+	}
+	filer, ok := g.(ImageFiler)
+	return filer, ok
+}
+
 // askTime bounds the questions to the bricks: they only spare work.
 const askTime = 5 * time.Minute
 
@@ -45,7 +55,7 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 	if !d.o.TrackImages {
 		return k
 	}
-	filer, ok := f.gluster.(ImageFiler)
+	filer, ok := filerOf(f.gluster)
 	if !ok {
 		d.log.Info("this transport does not reach the bricks, all of the image is read", "claim", k.claim, "image", k.image)
 		return k
@@ -83,7 +93,7 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 // that is started again between the snapshot and the question about the shards must
 // not look as if it had been up before.
 func (d *Daemon) brickLives(ctx context.Context, g Gluster, r run) []string {
-	filer, ok := g.(ImageFiler)
+	filer, ok := filerOf(g)
 	if !ok || !d.o.TrackImages || !slices.ContainsFunc(r.targets, Target.Block) {
 		return nil
 	}

@@ -145,6 +145,25 @@ func TestTrackWithoutBricks(t *testing.T) {
 	}
 }
 
+// bricks is a cluster that looks at its bricks.
+type bricks struct {
+	Gluster
+	ImageFiler
+}
+
+// TestFilerOf: a cluster in which only so many snapshots are worked on at a time
+// still tells of its bricks.
+func TestFilerOf(t *testing.T) {
+	for _, g := range []Gluster{bricks{}, paced{Gluster: bricks{}}} {
+		if _, ok := filerOf(g); !ok {
+			t.Errorf("%T does not reach its bricks", g)
+		}
+	}
+	if _, ok := filerOf(paced{Gluster: struct{ Gluster }{}}); ok {
+		t.Error("a cluster without bricks reaches them")
+	}
+}
+
 func imageFile(t *testing.T, path string, data []byte) string {
 	t.Helper()
 	if err := os.WriteFile(path, data, 0o600); err != nil {

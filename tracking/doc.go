@@ -6,8 +6,9 @@
 // (docs/decisions/0007-never-trust-image-times.md), but every write into a shard
 // moves the change time of that shard's file on each brick that takes it, and
 // nobody can set a change time; only an unclean end of a brick's file system can
-// lose one, so a brick must not have been started again. A State holds what the file systems of the bricks
-// said of these files in a frozen snapshot; Compare decides from two states.
+// lose one, so a brick must not have been started again. A State holds what the
+// file systems of the bricks said of these files in a frozen snapshot; Compare
+// decides from two states.
 //
 // The package is the rule and the format. It asks no server and reads no image:
 // package gluster reads the bricks, package daemon brings both together. A wrong
