@@ -301,7 +301,7 @@ func (s *SelfService) restore(ctx context.Context, c kube.Claim, wish string) (R
 	if err != nil {
 		return Restored{}, err
 	}
-	confirm := func(p Plan) error { return s.confirm(ctx, c, wish, p) }
+	confirm := func(p Plan) error { return s.confirm(ctx, c, c, wish, p) }
 	if b.Info.Block == nil {
 		return r.Restore(ctx, RestoreRequest{Key: b.Key, At: b.ID, Path: path, Confirm: confirm})
 	}
@@ -313,12 +313,12 @@ func (s *SelfService) restore(ctx context.Context, c kube.Claim, wish string) (R
 
 // confirm is asked under the lock of the volume, before anything is written. What
 // was known of the claim may be old by then: another daemon may have served it,
-// or its tenant may have thought better of it.
-func (s *SelfService) confirm(ctx context.Context, c kube.Claim, wish string, p Plan) error {
+// or its tenant may have thought better of it. owner is whose backup it must be.
+func (s *SelfService) confirm(ctx context.Context, c, owner kube.Claim, wish string, p Plan) error {
 	if err := s.stands(ctx, c, wish); err != nil {
 		return err
 	}
-	if !tenantsOwn(c, p.Backup) {
+	if !tenantsOwn(owner, p.Backup) {
 		return errWithdrawn
 	}
 	return s.o.Claims.PatchClaimAnnotations(ctx, c.Namespace, c.Name,

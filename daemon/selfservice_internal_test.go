@@ -26,6 +26,7 @@ type counter struct {
 	fail    error
 	away    time.Time // Until when notes of an end are not taken.
 	during  func()    // Between the look and the confirmation.
+	unkind  bool      // No namespace gives anything any more.
 	began   []string
 	told    []string
 }
@@ -106,8 +107,8 @@ func (n *counter) Claim(_ context.Context, _, name string) (kube.Claim, error) {
 // Namespace knows three others, of which one allows office and one the rest.
 func (n *counter) Namespace(_ context.Context, name string) (string, map[string]string, error) {
 	allows, there := map[string]string{"kind": "qa, office", "mean": "qa,offices,off", "shop": ""}[name]
-	if !there {
-		return "", map[string]string{kube.RestoreToAnnotation: "office"}, nil
+	if !there || n.unkind {
+		return "", map[string]string{kube.RestoreToAnnotation: "office"}, nil // Only those of one that exists count.
 	}
 	return "ns-" + name, map[string]string{kube.RestoreToAnnotation: allows}, nil
 }
@@ -142,16 +143,22 @@ func (n *counter) TenantBackup(c kube.Claim, at string) (catalog.Backup, error) 
 	return catalog.Backup{}, &NoTenantBackupError{Claim: catalog.Key{Namespace: c.Namespace, Claim: c.Name}, At: at}
 }
 
-func (n *counter) work(ctx context.Context, k catalog.Key, what string, confirm Confirm) (Restored, error) {
+// work restores into a claim from the backup at of k.
+func (n *counter) work(ctx context.Context, claim string, k catalog.Key, at, what string, confirm Confirm) (Restored, error) {
 	if n.during != nil {
 		n.during()
 	}
-	done := Restored{Plan: Plan{Backup: n.backups[0]}, Written: 4096, SafetySnapshot: "gb-safety"}
+	done := Restored{Written: 4096, SafetySnapshot: "gb-safety"}
+	for _, b := range n.backups {
+		if b.Key == k && b.ID == at {
+			done.Plan.Backup = b
+		}
+	}
 	if err := confirm(done.Plan); err != nil {
 		return done, err
 	}
 	n.mu.Lock()
-	n.began = append(n.began, k.Claim+" "+what)
+	n.began = append(n.began, claim+" "+at+what)
 	fail := n.fail
 	n.mu.Unlock()
 	select {
@@ -163,18 +170,18 @@ func (n *counter) work(ctx context.Context, k catalog.Key, what string, confirm 
 }
 
 func (n *counter) Restore(ctx context.Context, q RestoreRequest) (Restored, error) {
-	return n.work(ctx, q.Key, q.At+" "+q.Path, q.Confirm)
+	return n.work(ctx, q.Key.Claim, q.Key, q.At, " "+q.Path, q.Confirm)
 }
 
 func (n *counter) RestoreBlock(ctx context.Context, q BlockRequest) (Restored, error) {
-	return n.work(ctx, q.Key, q.At+" "+q.Image, q.Confirm)
+	return n.work(ctx, q.Key.Claim, q.Key, q.At, " "+q.Image, q.Confirm)
 }
 
 func (n *counter) RestoreNew(ctx context.Context, q NewRequest) (Restored, error) {
 	if q.Into == q.Key || q.Waiting == "" {
 		n.t.Errorf("%+v", q)
 	}
-	done, err := n.work(ctx, q.Into, q.At+" of "+q.Key.Claim, q.Confirm)
+	done, err := n.work(ctx, q.Into.Claim, q.Key, q.At, " of "+q.Key.Claim, q.Confirm)
 	if err == nil {
 		n.mu.Lock()
 		defer n.mu.Unlock()

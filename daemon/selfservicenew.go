@@ -55,7 +55,13 @@ func (s *SelfService) fillNew(ctx context.Context, c kube.Claim, wish string) (R
 	}
 	return r.RestoreNew(ctx, NewRequest{
 		Key: b.Key, At: b.ID, Into: catalog.Key{Namespace: c.Namespace, Claim: c.Name}, Waiting: c.UID, Size: c.Size, Class: c.StorageClass,
-		Confirm: func(p Plan) error { return s.confirm(ctx, c, wish, p) },
+		Confirm: func(p Plan) error {
+			owner, err := s.ownerOf(ctx, key, c) // The backup was read meanwhile, for hours perhaps.
+			if err != nil {
+				return err
+			}
+			return s.confirm(ctx, c, owner, wish, p)
+		},
 	})
 }
 

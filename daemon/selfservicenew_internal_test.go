@@ -69,6 +69,22 @@ func TestFillNew(t *testing.T) {
 	}
 }
 
+// TestFillNewConsentWithdrawn takes the consent of the other namespace back while
+// the backup is read.
+func TestFillNewConsentWithdrawn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := tenant("new", "")
+		c.Kind, c.Annotations = kube.Pending, map[string]string{kube.RestoreFromAnnotation: "kind/c@latest"}
+		n := newCounter(t, c)
+		n.backups = []catalog.Backup{backupIn("kind", "c", "20181202T000000Z", "ns-kind")}
+		n.during = func() { n.unkind = true }
+		n.open(1, 10*time.Minute)
+		if len(n.began) != 0 || !strings.Contains(n.note("new"), "namespace kind does not allow") {
+			t.Errorf("began %q, note %q", n.began, n.note("new"))
+		}
+	})
+}
+
 // TestFillNewThenRestore: once it is bound, a filled claim can be restored as any
 // other, and the old wish is not taken up again.
 func TestFillNewThenRestore(t *testing.T) {

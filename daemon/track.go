@@ -97,6 +97,8 @@ func (d *Daemon) brickLives(ctx context.Context, g Gluster, r run) []string {
 	if !ok || !d.o.TrackImages || !slices.ContainsFunc(r.targets, Target.Block) {
 		return nil
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, askTime, fmt.Errorf("the bricks did not answer within %s", askTime))
+	defer cancel()
 	lives, err := filer.BrickLives(ctx, r.volume)
 	if err != nil {
 		d.log.Warn("it is not known since when the bricks run", "volume", r.volume, "error", err)

@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/glusterbackupd/glusterbackupd/blockstore"
 	"github.com/glusterbackupd/glusterbackupd/catalog"
@@ -47,11 +50,11 @@ func (e *SourceError) Remedy() string {
 	return "back the claim up again at once; with [copy] track_images = false and full_compare = \"1s\" everything is read"
 }
 
-// VerifySource mounts the Gluster snapshot that the backup was made from, reads
-// all of it and compares: an image with the image in the backup, a tree with the
-// backup's manifest, with which the backup's data is compared too. It takes the lock of the volume, and
-// writes nothing. The error is a *NoSourceError when the snapshot is gone, a
-// *SourceError when the backup differs from it.
+// VerifySource compares the backup with its manifest, mounts the Gluster snapshot
+// that it was made from, reads all of that and compares: an image with the image in
+// the backup and a tree with the manifest. It locks the volume and the claim, and
+// writes nothing. The error is a *NoSourceError when the snapshot is gone, and matches
+// catalog.ErrDamaged when the backup is not what it was, or not what the snapshot is.
 func (d *Daemon) VerifySource(ctx context.Context, b catalog.Backup) (err error) {
 	t, err := d.o.Resolver.Target(ctx, b.Key.Namespace, b.Key.Claim)
 	if err != nil {
@@ -60,23 +63,22 @@ func (d *Daemon) VerifySource(ctx context.Context, b catalog.Backup) (err error)
 	if t.Volume != b.Info.Volume {
 		return &NoSourceError{b} // The claim is another one by now.
 	}
-	rel := &releases{log: d.log}
-	defer func() { err = errors.Join(err, rel.run(ctx)) }()
-	lock, err := d.o.Catalog.Lock("verify against the source", catalog.VolumeScope(t.Volume))
+	unlock, err := d.lockRestore(ctx, "verify --against-source", t.Volume, b, false)
 	if err != nil {
 		return err
 	}
-	rel.add("lock of volume "+t.Volume, func(context.Context) error { return lock.Release() })
+	rel := &releases{log: d.log}
+	defer func() { err = errors.Join(err, rel.run(ctx), unlock()) }()
 	dir, err := d.mountSource(ctx, t, b, rel)
 	if err != nil {
+		return err
+	}
+	if err := d.verify(ctx, b, ""); err != nil {
 		return err
 	}
 	d.phase(PhaseReadBack, b.Key, t.Volume)
 	if b.Info.Block != nil {
 		return d.compareImage(ctx, b, dir)
-	}
-	if err := d.verify(ctx, b, ""); err != nil {
-		return err
 	}
 	_, err = d.compareTree(ctx, b, dir, RestoreRequest{Key: b.Key, Delete: true})
 	var differs *TreeError
@@ -123,6 +125,13 @@ func (d *Daemon) mountSource(ctx context.Context, t Target, b catalog.Backup, re
 // compareImage compares the image in the mounted snapshot with the backup's.
 func (d *Daemon) compareImage(ctx context.Context, b catalog.Backup, dir string) error {
 	store := blockstore.Open(dir)
+	journal, err := store.JournalBytes(b.Info.Block.Name)
+	if err != nil {
+		return err
+	}
+	if kept, err := os.ReadFile(journalPath(b)); err != nil || !bytes.Equal(kept, journal) {
+		return &SourceError{b, cmp.Or(err, errors.New("the journals of the image differ"))}
+	}
 	img, err := store.Image(b.Info.Block.Name)
 	if err != nil {
 		return err
@@ -134,7 +143,7 @@ func (d *Daemon) compareImage(ctx context.Context, b catalog.Backup, dir string)
 	defer source.Close()
 	image, err := openBackup(b)
 	if err != nil {
-		return &SourceError{b, err}
+		return err
 	}
 	defer image.Close()
 	at, err := copier.CompareImages(ctx, source, image, d.progress(PhaseReadBack, b.Key, b.Info.Volume))

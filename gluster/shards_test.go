@@ -114,11 +114,11 @@ func TestBrickLives(t *testing.T) {
 		h.answer = func(command string) (string, bool) { return out, strings.Contains(command, "boot_id") }
 		return client(t, h)
 	}
-	lives, err := say(boot+"\n4711\n").BrickLives(t.Context(), "gbrec_r2")
-	if err != nil || len(lives) != 2 || lives[0] == lives[1] || !strings.HasPrefix(lives[0], boot+" 4711 ") {
+	lives, err := say(boot+"\n4711\n99\n").BrickLives(t.Context(), "gbrec_r2")
+	if err != nil || len(lives) != 2 || lives[0] == lives[1] || !strings.HasPrefix(lives[0], boot+" 4711 99 ") {
 		t.Errorf("%q, %v", lives, err)
 	}
-	for _, out := range []string{"", boot + "\n", boot + "\n\n", "4711\n", boot + "\nx\n", boot + "\n4711\n1\n"} {
+	for _, out := range []string{"", boot + "\n", boot + "\n\n\n", "4711\n99\n", boot + "\nx\n99\n", boot + "\n4711\n", boot + "\n4711\n1\n1\n"} {
 		if lives, err := say(out).BrickLives(t.Context(), "gbrec_r2"); err == nil {
 			t.Errorf("%q: %q", out, lives)
 		}

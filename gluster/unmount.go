@@ -69,13 +69,21 @@ func (m *Mounter) removeFolder(ctx context.Context, dir string) error {
 	// Remove does not follow and takes no folder with anything in it.
 	err := os.Remove(dir)
 	switch {
-	case errors.Is(err, unix.EBUSY):
+	case errors.Is(err, unix.EBUSY) && ownNamespace():
 		m.opts.Logger.WarnContext(ctx, "a command that was killed left a mount outside of this service, which cannot reach it; the next glusterbackupd backup by hand removes it, or umount",
 			"dir", dir)
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("mount point: %w", err)
 	}
 	return nil
+}
+
+// ownNamespace tells whether this process has another mount namespace than the
+// machine.
+func ownNamespace() bool {
+	mine, err := os.Readlink("/proc/self/ns/mnt")
+	machine, err2 := os.Readlink("/proc/1/ns/mnt")
+	return err == nil && err2 == nil && mine != machine
 }
 
 // unmountTop takes the uppermost mount away.

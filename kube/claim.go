@@ -164,7 +164,7 @@ func (c *Client) namespaces(ctx context.Context, namespace string) (map[string]n
 // Namespace returns the UID of a namespace, and those of its annotations whose
 // keys begin with AnnotationPrefix; "" when it does not exist.
 func (c *Client) Namespace(ctx context.Context, name string) (uid string, annotations map[string]string, err error) {
-	if err := c.checkNames(request{op: "read", resource: namespaceResource, name: name}); err != nil {
+	if err := c.checkNames(request{op: "read", resource: namespaceResource, namespace: name, name: name}); err != nil {
 		return "", nil, err
 	}
 	facts, err := c.namespaces(ctx, name)

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/glusterbackupd/glusterbackupd/daemon"
+	"github.com/glusterbackupd/glusterbackupd/catalog"
 )
 
 // runVerifySource compares one backup with the snapshot that it was made from.
@@ -33,8 +33,7 @@ func runVerifySource(ctx context.Context, g *globals, name, at string) (err erro
 	p.done()
 	row.took = time.Since(start)
 	row.TookSeconds = row.took.Seconds()
-	var differs *daemon.SourceError
-	if err != nil && !errors.As(err, &differs) {
+	if err != nil && !errors.Is(err, catalog.ErrDamaged) {
 		return err
 	}
 	return g.printVerified([]verifyOutput{row.judge(err)})

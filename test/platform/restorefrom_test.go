@@ -24,8 +24,8 @@ apiVersion: v1
 kind: PersistentVolumeClaim
 metadata:
   name: again
-  namespace: shop
-  annotations: {backup.gluster.org/restore-from: uploads@latest}
+  namespace: media
+  annotations: {backup.gluster.org/restore-from: shop/uploads@latest}
 spec:
   storageClassName: glusterbackupd-restore
   accessModes: [ReadWriteMany]
@@ -33,8 +33,8 @@ spec:
 `
 
 // TestRestoreFrom is a tenant's new claim that is filled from the backup of
-// another one: it is bound when everything is there, and not before. The daemon
-// has the documented rights and no others.
+// another one, of a namespace that first does not and then does allow it: it is
+// bound when everything is there, and not before.
 func TestRestoreFrom(t *testing.T) {
 	b := newBench(t)
 	r := b.backup("shop/uploads")
@@ -45,25 +45,31 @@ func TestRestoreFrom(t *testing.T) {
 	b.file(class, restoreClass)
 	b.kubectl("apply", "-f", class)
 	d := b.daemon(9184, func(s string) string {
-		return daemonConfig(9184, "schedule = \"0 0 1 1 *\"\nfirst_backup = \"0s\"\n", "namespaces = [\"shop\"]\n", "")(s)
+		return daemonConfig(9184, "schedule = \"0 0 1 1 *\"\nfirst_backup = \"0s\"\n", "namespaces = [\"media\"]\n", "")(s)
 	})
 	b.within(time.Minute, "daemon is ready", func() bool { code, _ := d.get("/readyz"); return code == 200 })
 	b.file(claim, restoreFrom)
-	t.Cleanup(func() { b.removeClaim("shop", "again") })
+	t.Cleanup(func() { b.removeClaim("media", "again") })
 	b.kubectl("apply", "-f", claim)
+	b.within(2*time.Minute, "the refusal", func() bool {
+		return strings.Contains(b.annotation("media", "again", "restore-status"), "namespace shop does not allow claims of namespace media")
+	})
+	b.kubectl("annotate", "--overwrite", "namespace", "shop", "backup.gluster.org/restore-to=media")
+	t.Cleanup(func() { b.kubectl("annotate", "namespace", "shop", "backup.gluster.org/restore-to-") })
+	b.kubectl("-n", "media", "annotate", "--overwrite", "pvc", "again", "backup.gluster.org/restore-from=shop/uploads@"+r.Backup.ID)
 	took := b.within(8*time.Minute, "the claim is filled", func() bool {
-		phase := b.kubectl("-n", "shop", "get", "pvc", "again", "-o", "jsonpath={.status.phase}")
-		status := b.annotation("shop", "again", "restore-status")
+		phase := b.kubectl("-n", "media", "get", "pvc", "again", "-o", "jsonpath={.status.phase}")
+		status := b.annotation("media", "again", "restore-status")
 		if phase == "Bound" && !strings.Contains(status, "read back and equal") && !strings.Contains(status, "publish") && !strings.Contains(status, "read back") {
 			t.Errorf("bound before it was filled: %s", status)
 		}
-		if strings.Contains(status, ": failed") {
+		if strings.Contains(status, r.Backup.ID+": failed") {
 			t.Fatalf("status %s", status)
 		}
 		return strings.Contains(status, ": done")
 	})
-	t.Logf("filled after %s: %s\n%s", took.Round(time.Second), b.annotation("shop", "again", "restore-status"), b.kubectl("-n", "shop", "get", "pvc"))
-	volume := b.kubectl("get", "pv", b.pvOf("shop", "again"), "-o", "jsonpath={.spec.glusterfs.path}")
+	t.Logf("filled after %s: %s\n%s", took.Round(time.Second), b.annotation("media", "again", "restore-status"), b.kubectl("-n", "media", "get", "pvc"))
+	volume := b.kubectl("get", "pv", b.pvOf("media", "again"), "-o", "jsonpath={.spec.glusterfs.path}")
 	dir, unmount := b.mount(volume)
 	assertEqual(t, before, scan(t, dir))
 	unmount()

@@ -3,9 +3,7 @@
 package platform
 
 import (
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,19 +24,16 @@ const (
 )
 
 // account returns a kubeconfig for the account of the documentation, with the
-// rights that it names and no others: every test works with them. It is made
-// once for a lab, and anew when the rights have changed.
+// rights that it names and no others: every test works with them.
 func (b *bench) account() string {
 	b.Helper()
-	text, err := os.ReadFile(rights)
-	if err != nil {
-		b.Fatal(err)
-	}
-	path := filepath.Join(lab.Dir, fmt.Sprintf("kubeconfig-%x", sha256.Sum256(text))[:24])
+	// What a killed test was allowed is not left to the others.
+	b.kubectl("delete", "--ignore-not-found", "--wait=false", "-f", restoreRights)
+	b.kubectl("apply", "-f", rights)
+	path := filepath.Join(lab.Dir, "kubeconfig-documented-rights")
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return path
 	}
-	b.kubectl("apply", "-f", rights)
 	const month = int64(30 * 24 * 3600)
 	request := &authentication.TokenRequest{Spec: authentication.TokenRequestSpec{ExpirationSeconds: new(month)}}
 	token, err := b.admin().CoreV1().ServiceAccounts("kube-system").CreateToken(b.Context(), "glusterbackupd", request, meta.CreateOptions{})

@@ -115,10 +115,17 @@ func (b *bench) manyClaims(n int) (claims []string) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		name := fmt.Sprintf("many-%02d", i)
-		b.Cleanup(func() { b.removeClaim("media", name) })
+		name, applied := fmt.Sprintf("many-%02d", i), false
+		b.Cleanup(func() {
+			if applied {
+				b.removeClaim("media", name)
+			} else if err := b.heketi().VolumeDelete(volume.Id); err != nil {
+				b.Error(err)
+			}
+		})
 		b.file(objects, fmt.Sprintf(oneOfMany, name, volume.Id, volume.Name, b.lab.Address))
 		b.kubectl("apply", "-f", objects)
+		applied = true // Its objects name the volume from now on.
 		dir, unmount := b.mount(volume.Name)
 		b.file(filepath.Join(dir, "which"), name)
 		unmount()

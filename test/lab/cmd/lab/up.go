@@ -144,7 +144,7 @@ func setup(ctx context.Context, s *steps) (image guest.Image, err error) {
 	if err := s.do("host packages", func() error { return installPackages(ctx) }); err != nil {
 		return image, err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group // A failed build does not kill the other, which may have something mounted.
 	g.Go(func() error {
 		return s.do("guest image", func() (err error) {
 			image, err = guest.BuildImage(ctx, servers.CacheDir())
