@@ -290,5 +290,5 @@ func parseNanoseconds(s string) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: time %q", ErrAnswer, s)
 	}
-	return seconds*1e9 + int64(n), nil //nolint:gosec // Below 1e9.
+	return seconds*1e9 + int64(n), nil
 }

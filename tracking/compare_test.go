@@ -167,8 +167,16 @@ func TestUnchangedRanges(t *testing.T) {
 		off, n int64
 		want   bool
 	}{
-		{0, 2 * shard, true}, {0, 2*shard + 1, false}, {2*shard - 1, 1, true}, {2 * shard, 1, false}, {3*shard - 1, 2, false},
-		{3 * shard, shard + 5, true}, {4 * shard, shard, true}, {5 * shard, 1, false}, {-1, 1, false}, {0, 0, false},
+		{0, 2 * shard, true},
+		{0, 2*shard + 1, false},
+		{2*shard - 1, 1, true},
+		{2 * shard, 1, false},
+		{3*shard - 1, 2, false},
+		{3 * shard, shard + 5, true},
+		{4 * shard, shard, true},
+		{5 * shard, 1, false},
+		{-1, 1, false},
+		{0, 0, false},
 	} {
 		if got := c.Unchanged(tt.off, tt.n); got != tt.want {
 			t.Errorf("%d bytes at %d: unchanged %v", tt.n, tt.off, got)

@@ -93,7 +93,7 @@ func Read(r io.Reader) (State, error) {
 		return State{}, fmt.Errorf("state of the shards: %w", err)
 	}
 	// The checksum is compared at the frame's end.
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // The decoder returns it as it is.
+	if _, err := d.Token(); err != io.EOF {
 		return State{}, fmt.Errorf("state of the shards: unexpected data behind it: %w", err)
 	}
 	if s.Version != version {
