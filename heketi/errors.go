@@ -157,7 +157,7 @@ func (c *Client) answered(op, id string, status int, err error) error {
 		e.remedy = "Let url in section [heketi] begin with https://."
 	case status == http.StatusInternalServerError && strings.Contains(text, "No space"):
 		e.kind, e.cause = ErrNoSpace, nil
-		e.remedy = "Add a device (heketi-cli device add), or delete volumes that nobody needs: heketi-cli topology info shows the free space of each device."
+		e.remedy = "Add a device (heketi-cli device add), or delete volumes that nobody needs: heketi-cli topology info shows the free space of each device. A block volume needs a blockhost volume with room: by itself Heketi makes one with three replicas, others are made with heketi-cli volume create --block."
 	default:
 		e.kind, e.cause = ErrAnswer, fmt.Errorf("status %d %s", status, http.StatusText(status))
 		e.remedy = "Check that url in section [heketi] is Heketi's own address, and look into Heketi's log."
