@@ -76,12 +76,12 @@ platform: bin/glusterbackupd lab-up
 # transport, Gluster hosts that die, restores that are ended by signals, a fault
 # at each step of a backup and a restore, all claims at once (as make demo does),
 # claims that are made again, images of which only what changed is read, with
-# bricks that come, go and heal meanwhile (TRACK_ROUNDS, 200), what tenants do, options that no restore may meet, a
-# daemon that takes over from a dead one, the installed package under the guest's
-# systemd, three daemons for thirty volumes, an API server that is away, SOAK_RUNS (200)
-# backups of which every third is killed, VolumeSnapshots beside the
-# snapshot-controller of CSI, which is built for that, and those of a thousand
-# claims.
+# bricks that come, go and heal meanwhile (TRACK_ROUNDS, 200), what tenants do,
+# options that no restore may meet, a daemon that takes over from a dead one, the
+# installed package under the guest's systemd, three daemons for thirty volumes,
+# an API server that is away, SOAK_RUNS (200) backups of which every third is
+# killed, VolumeSnapshots beside the snapshot-controller of CSI, which is built
+# for that, and those of a thousand claims.
 soak: bin/glusterbackupd package lab-up
 	@$(LAB) glusterd2
 	@$(call timed,$(ENTER) go test -count=1 -p 1 -v -timeout 6h -tags 'platform soak' \

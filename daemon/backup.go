@@ -143,16 +143,23 @@ func (d *Daemon) freeze(ctx context.Context, r run, rel *releases) (frozen, erro
 		return f, err
 	}
 	d.phase(PhaseMount, catalog.Key{}, r.volume)
-	name, err := mountName(kindSnapshot, r.volume)
+	f.dir, err = d.mountSnapshot(ctx, r.hosts, f.snapshot.Name, r.volume, rel)
+	return f, err
+}
+
+// mountSnapshot mounts an active snapshot until rel gives it back. The volume must
+// be locked.
+func (d *Daemon) mountSnapshot(ctx context.Context, hosts []string, snapshot, volume string, rel *releases) (string, error) {
+	name, err := mountName(kindSnapshot, volume)
 	if err != nil {
-		return f, err
+		return "", err
 	}
-	f.dir, err = d.o.Mounts.MountSnapshot(ctx, r.hosts, f.snapshot.Name, r.volume, name)
+	dir, err := d.o.Mounts.MountSnapshot(ctx, hosts, snapshot, volume, name)
 	if err != nil {
-		return f, err
+		return "", err
 	}
-	rel.add("unmount "+f.dir, func(ctx context.Context) error { return d.o.Mounts.Unmount(ctx, f.dir) })
-	return f, nil
+	rel.add("unmount "+dir, func(ctx context.Context) error { return d.o.Mounts.Unmount(ctx, dir) })
+	return dir, nil
 }
 
 // backupTarget copies one target out of the frozen volume and publishes it. If

@@ -110,16 +110,7 @@ func (d *Daemon) mountSource(ctx context.Context, t Target, b catalog.Backup, re
 	if err := g.ActivateSnapshot(ctx, source.Name); err != nil {
 		return "", err
 	}
-	name, err := mountName(kindSnapshot, t.Volume)
-	if err != nil {
-		return "", err
-	}
-	dir, err := d.o.Mounts.MountSnapshot(ctx, t.Hosts, source.Name, t.Volume, name)
-	if err != nil {
-		return "", err
-	}
-	rel.add("unmount "+dir, func(ctx context.Context) error { return d.o.Mounts.Unmount(ctx, dir) })
-	return dir, nil
+	return d.mountSnapshot(ctx, t.Hosts, source.Name, t.Volume, rel)
 }
 
 // compareImage compares the image in the mounted snapshot with the backup's.
