@@ -237,7 +237,7 @@ func auditClaim(r *catalog.Repository, k catalog.Key, known map[string]bool) (fa
 	}
 	for _, b := range list {
 		known[filepath.Join(k.String(), b.ID)] = true
-		if err := b.Verify(context.Background(), "", nil); err != nil {
+		if err := b.Verify(context.Background(), catalog.VerifyOptions{}); err != nil {
 			faults = append(faults, err)
 		}
 		faults = append(faults, auditFolder(b.Dir, b.Protected)...)

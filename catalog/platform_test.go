@@ -306,7 +306,7 @@ func TestReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, "mount", "-o", "remount,ro", d.root)
-	if err := b.Verify(t.Context(), "", nil); err != nil {
+	if err := b.Verify(t.Context(), catalog.VerifyOptions{}); err != nil {
 		t.Error(err)
 	}
 	if s, err := r.Space(); err != nil || s.Reflink {

@@ -17,10 +17,10 @@ import (
 
 // PublishOptions tune Publish. The zero value is usable.
 type PublishOptions struct {
-	// ExpectedHashes are the SHA-256 in hex of files, by their path below
-	// Data, as they were when they were copied. Each is compared with what is
-	// read back from the disk, past the cache of the kernel.
-	ExpectedHashes map[string]string
+	// Images are files that were copied piece by piece, by their path below Data.
+	// The pieces that were written are read back from the disk, past the cache of
+	// the kernel, and compared.
+	Images map[string]CopiedImage
 	// Copied, when set, is asked for each regular file below Data whether its
 	// content was copied for this backup, and whether it then had this SHA-256
 	// in hex when it was read from the source.
@@ -28,6 +28,26 @@ type PublishOptions struct {
 	// Progress is called with the number of bytes hashed so far; calls do not
 	// overlap.
 	Progress func(bytes int64)
+}
+
+// CopiedImage is a file that was copied piece by piece.
+type CopiedImage struct {
+	// Pieces are its digests, as they were when it was copied.
+	Pieces manifest.Pieces
+	// Touched says of each piece whether it was written. Others are taken as they
+	// are: holes of a new file, or what a clone shares with the previous backup,
+	// whose pieces have the same digests.
+	Touched []bool
+}
+
+// scan says how the image is read back.
+func (i CopiedImage) scan() manifest.PieceScan {
+	return manifest.PieceScan{Size: i.Pieces.Size, Known: func(n int) string {
+		if n >= i.Pieces.Count() || n >= len(i.Touched) || i.Touched[n] {
+			return ""
+		}
+		return i.Pieces.Of(n)
+	}}
 }
 
 // Publish makes the staged data a backup: it waits until all of it is on the
@@ -39,7 +59,7 @@ type PublishOptions struct {
 // hash comes from that one's manifest. When the previous manifest is damaged
 // everything is read.
 //
-// Data that is not as in ExpectedHashes, or not as Copied says, is a *DamageError, a full disk a
+// Data that is not as in Images, or not as Copied says, is a *DamageError, a full disk a
 // *SpaceError, a disk that was exchanged ErrNotRepository. After an error only
 // Abort is left.
 func (s *Staging) Publish(ctx context.Context, info Info, o PublishOptions) (Backup, error) {
@@ -70,7 +90,7 @@ func (s *Staging) publish(ctx context.Context, info Info, o PublishOptions) (Bac
 	}
 	_ = claim.Close()
 	defer dir.Close()
-	if err := s.settle(dir, o.ExpectedHashes); err != nil {
+	if err := s.settle(dir, o.Images); err != nil {
 		return Backup{}, err
 	}
 	if b.Summary, err = s.writeManifest(ctx, dir, o); err != nil {
@@ -90,7 +110,7 @@ func (s *Staging) publish(ctx context.Context, info Info, o PublishOptions) (Bac
 
 // settle waits for the data to be on the disk, and makes the kernel forget
 // what it has of the files that are to be compared with what was copied.
-func (s *Staging) settle(dir *os.Root, expected map[string]string) error {
+func (s *Staging) settle(dir *os.Root, images map[string]CopiedImage) error {
 	if err := syncFS(dir); err != nil {
 		return err
 	}
@@ -102,7 +122,7 @@ func (s *Staging) settle(dir *os.Root, expected map[string]string) error {
 		return err
 	}
 	defer data.Close()
-	for _, path := range slices.Sorted(maps.Keys(expected)) {
+	for _, path := range slices.Sorted(maps.Keys(images)) {
 		if err := dropCache(data, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -143,8 +163,11 @@ func (s *Staging) writeManifest(ctx context.Context, dir *os.Root, o PublishOpti
 		return sum, err
 	}
 	defer done()
-	expect := newExpectation(o.ExpectedHashes)
-	scan := manifest.ScanOptions{Hash: true, Reference: ref, Progress: o.Progress}
+	expect := expectation{images: maps.Clone(o.Images)}
+	scan := manifest.ScanOptions{Hash: true, Reference: ref, Progress: o.Progress, Pieces: map[string]manifest.PieceScan{}}
+	for path, image := range o.Images {
+		scan.Pieces[path] = image.scan()
+	}
 	err = manifest.Scan(ctx, s.Data(), scan, func(e manifest.Entry) error {
 		expect.see(e)
 		if o.Copied != nil && e.Type == manifest.File {
@@ -183,24 +206,20 @@ func (s *Staging) reference(ctx context.Context) (*manifest.Reference, func(), e
 	return ref, func() { _ = f.Close() }, nil
 }
 
-// expectation compares files with the hashes they must have.
+// expectation compares files with what they must be.
 type expectation struct {
-	want   map[string]string
+	images map[string]CopiedImage
 	damage DamageError
 }
 
-func newExpectation(want map[string]string) *expectation {
-	return &expectation{want: maps.Clone(want)}
-}
-
 func (x *expectation) see(e manifest.Entry) {
-	want, ok := x.want[e.Path]
+	image, ok := x.images[e.Path]
 	if !ok {
 		return
 	}
-	delete(x.want, e.Path)
-	if want != e.SHA256 {
-		x.damage.add(manifest.Difference{Path: e.Path, Kind: manifest.DiffContent, Want: want, Got: e.SHA256})
+	delete(x.images, e.Path)
+	if want, got := image.Pieces.Differ(e.Pieces); want != got {
+		x.damage.add(manifest.Difference{Path: e.Path, Kind: manifest.DiffContent, Want: want, Got: got})
 	}
 }
 
@@ -213,8 +232,8 @@ func (x *expectation) seeCopied(e manifest.Entry, check func(path, sha256 string
 
 // result is called after the scan; paths that it did not meet are missing.
 func (x *expectation) result(k Key, id string) error {
-	for _, path := range slices.Sorted(maps.Keys(x.want)) {
-		x.damage.add(manifest.Difference{Path: path, Kind: manifest.DiffMissing, Want: x.want[path]})
+	for _, path := range slices.Sorted(maps.Keys(x.images)) {
+		x.damage.add(manifest.Difference{Path: path, Kind: manifest.DiffMissing, Want: string(manifest.File)})
 	}
 	if x.damage.Total == 0 {
 		return nil

@@ -179,7 +179,7 @@ func TestHashReuse(t *testing.T) {
 		t.Errorf("hashes %v, then %v", a, b)
 	}
 	for _, b := range []catalog.Backup{first, second} {
-		if err := b.Verify(t.Context(), "", nil); !errors.Is(err, catalog.ErrDamaged) {
+		if err := b.Verify(t.Context(), catalog.VerifyOptions{}); !errors.Is(err, catalog.ErrDamaged) {
 			t.Errorf("damage is not noticed: %v", err)
 		}
 	}
@@ -193,7 +193,7 @@ func TestDamagedReference(t *testing.T) {
 	first := r.backup(web, 0)
 	undo := flip(t, filepath.Join(first.Dir, "manifest.zst"))
 	second := r.backup(web, 1)
-	if err := second.Verify(t.Context(), "", nil); err != nil {
+	if err := second.Verify(t.Context(), catalog.VerifyOptions{}); err != nil {
 		t.Error(err)
 	}
 	undo()
@@ -242,18 +242,25 @@ func flip(t *testing.T, path string) (undo func()) {
 	return func() { change(content) }
 }
 
-func TestExpectedHashes(t *testing.T) {
+// TestImages publishes files that were copied piece by piece.
+func TestImages(t *testing.T) {
 	sum := sha256.Sum256([]byte("content 0"))
-	right, wrong := hex.EncodeToString(sum[:]), strings.Repeat("0", 64)
+	right := manifest.Pieces{Size: 4096, SHA256: string(sum[:])}
+	wrong := manifest.Pieces{Size: 4096, SHA256: strings.Repeat("0", 32)}
+	many := manifest.Pieces{Size: 1, SHA256: strings.Repeat("0", 320)}
 	tests := map[string]struct {
-		expect map[string]string
-		kind   manifest.Kind
+		path  string
+		image catalog.CopiedImage
+		kind  manifest.Kind
 	}{
-		"right":     {expect: map[string]string{"file-0": right}},
-		"wrong":     {expect: map[string]string{"file-0": wrong}, kind: manifest.DiffContent},
-		"missing":   {expect: map[string]string{"none/at/all": right}, kind: manifest.DiffMissing},
-		"no file":   {expect: map[string]string{"absolute": right}, kind: manifest.DiffContent},
-		"link file": {expect: map[string]string{"dangling/x": right}, kind: manifest.DiffMissing},
+		"right":           {path: "file-0", image: catalog.CopiedImage{Pieces: right, Touched: []bool{true}}},
+		"wrong":           {path: "file-0", image: catalog.CopiedImage{Pieces: wrong, Touched: []bool{true}}, kind: manifest.DiffContent},
+		"not written":     {path: "file-0", image: catalog.CopiedImage{Pieces: wrong, Touched: []bool{false}}},
+		"not said":        {path: "file-0", image: catalog.CopiedImage{Pieces: wrong}, kind: manifest.DiffContent},
+		"of another size": {path: "file-0", image: catalog.CopiedImage{Pieces: many, Touched: make([]bool, 10)}, kind: manifest.DiffContent},
+		"missing":         {path: "none/at/all", image: catalog.CopiedImage{Pieces: right}, kind: manifest.DiffMissing},
+		"no file":         {path: "absolute", image: catalog.CopiedImage{Pieces: right}, kind: manifest.DiffContent},
+		"link file":       {path: "dangling/x", image: catalog.CopiedImage{Pieces: right}, kind: manifest.DiffMissing},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -265,11 +272,16 @@ func TestExpectedHashes(t *testing.T) {
 			if err := stage(s, 0); err != nil {
 				t.Fatal(err)
 			}
-			_, err = s.Publish(t.Context(), info(), catalog.PublishOptions{ExpectedHashes: tt.expect})
+			b, err := s.Publish(t.Context(), blockInfo(), catalog.PublishOptions{Images: map[string]catalog.CopiedImage{tt.path: tt.image}})
 			if tt.kind == "" {
-				if err != nil {
-					t.Error(err)
+				// What was not read back is found by Verify.
+				if damaged := b.Verify(t.Context(), catalog.VerifyOptions{}); err != nil || errors.Is(damaged, catalog.ErrDamaged) != (tt.image.Pieces == wrong) {
+					t.Errorf("published: %v; verified: %v", err, damaged)
 				}
+				if err := os.RemoveAll(b.Dir); err != nil {
+					t.Fatal(err)
+				}
+				r.sweep()
 				return
 			}
 			remedy(t, err, catalog.ErrDamaged)

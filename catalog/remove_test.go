@@ -205,7 +205,7 @@ func TestRemoveAwkward(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Verify(t.Context(), "", nil); err != nil {
+	if err := b.Verify(t.Context(), catalog.VerifyOptions{}); err != nil {
 		t.Error(err)
 	}
 	if err := r.Remove(t.Context(), b); err != nil {

@@ -184,7 +184,7 @@ func TestExchangedDisk(t *testing.T) {
 				"remove":  r.Remove(t.Context(), b),
 			}
 			if name != "copy of the disk" {
-				faults["verify"] = b.Verify(t.Context(), "", nil)
+				faults["verify"] = b.Verify(t.Context(), catalog.VerifyOptions{})
 				faults["space"] = second(r.Space())
 				faults["keys"] = second(r.Keys())
 				faults["lock"] = second(r.Lock("again"))

@@ -189,7 +189,7 @@ func TestNewest(t *testing.T) {
 	if err != nil || !ok || b.ID != want.ID || b.Info.Volume != "vol_1" {
 		t.Errorf("newest %+v, %v, %v", b, ok, err)
 	}
-	if err := b.Verify(t.Context(), "", nil); err != nil {
+	if err := b.Verify(t.Context(), catalog.VerifyOptions{}); err != nil {
 		t.Error(err)
 	}
 	if _, _, err := r.Newest(catalog.Key{Namespace: "..", Claim: "etc"}); !errors.Is(err, catalog.ErrKey) {

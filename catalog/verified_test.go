@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/glusterbackupd/glusterbackupd/catalog"
 )
 
 func TestMarkVerified(t *testing.T) {
@@ -22,7 +24,7 @@ func TestMarkVerified(t *testing.T) {
 			t.Errorf("got %v, %v, want %v", got, err, when)
 		}
 	}
-	if err := b.Verify(t.Context(), "", nil); err != nil {
+	if err := b.Verify(t.Context(), catalog.VerifyOptions{}); err != nil {
 		t.Errorf("the mark counts as damage: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(b.Dir, "verified"), []byte("{"), 0o600); err != nil {

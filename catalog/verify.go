@@ -179,23 +179,37 @@ func (b Backup) readObject(name, want string) ([]byte, error) {
 	return content, nil
 }
 
+// VerifyOptions say what Verify reads. The zero value is everything.
+type VerifyOptions struct {
+	// Sub limits it to one path below the data and what is in it; "" is everything,
+	// with the objects. One that the manifest does not have is an error that matches
+	// fs.ErrNotExist.
+	Sub string
+	// Sample limits it to a part of the content.
+	Sample Sample
+	// Progress is called with the number of bytes read so far. It may be nil.
+	Progress func(bytes int64)
+}
+
 // Verify reads the data again and compares it with the manifest in every
-// property. Sub limits it to one path below the data and what is in it; "" is
-// everything, with the objects. A sub that the manifest does not have is an
-// error that matches fs.ErrNotExist. Progress may be nil; it is called with
-// the number of bytes read so far.
+// property; those that are not content are compared also of what is not in the
+// sample.
 //
 // Everything that differs, is missing, or cannot be read is in the
 // *DamageError, up to a limit.
-func (b Backup) Verify(ctx context.Context, sub string, progress func(bytes int64)) error {
-	if err := b.verify(ctx, sub, progress); err != nil {
+func (b Backup) Verify(ctx context.Context, o VerifyOptions) error {
+	if err := b.verify(ctx, o); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
 	return nil
 }
 
-func (b Backup) verify(ctx context.Context, sub string, progress func(bytes int64)) error {
-	sub, err := cleanSub(sub)
+func (b Backup) verify(ctx context.Context, o VerifyOptions) error {
+	sub, err := cleanSub(o.Sub)
+	if err != nil {
+		return err
+	}
+	images, err := b.Images(ctx)
 	if err != nil {
 		return err
 	}
@@ -208,8 +222,8 @@ func (b Backup) verify(ctx context.Context, sub string, progress func(bytes int6
 	}
 	found := &DamageError{Key: b.Key, ID: b.ID}
 	wanted := 0
-	c := comparison{backup: b, sub: sub, progress: progress, unreadable: map[string]error{}}
-	err = manifest.Compare(counted(b.Below(ctx, sub), &wanted), c.scan(ctx), manifest.CompareOptions{}, func(d manifest.Difference) error {
+	c := comparison{backup: b, sub: sub, o: o, images: images, unreadable: map[string]error{}}
+	err = manifest.Compare(counted(b.Below(ctx, sub), &wanted), c.scan(ctx), manifest.CompareOptions{Sampled: o.Sample.limits()}, func(d manifest.Difference) error {
 		found.add(c.explain(d))
 		return nil
 	})
@@ -259,7 +273,8 @@ func counted(entries iter.Seq2[manifest.Entry, error], n *int) iter.Seq2[manifes
 type comparison struct {
 	backup     Backup
 	sub        string
-	progress   func(int64)
+	o          VerifyOptions
+	images     map[string]manifest.Pieces
 	unreadable map[string]error
 }
 
@@ -271,12 +286,19 @@ var errEnough = errors.New("enough was read")
 // scan returns the entries of the data. What cannot be read is left out and
 // remembered, so that one bad sector does not hide the state of the rest.
 func (c *comparison) scan(ctx context.Context) iter.Seq2[manifest.Entry, error] {
-	o := manifest.ScanOptions{Hash: true, Sub: c.sub, Progress: c.progress, Failed: func(e *manifest.ScanError) error {
+	o := manifest.ScanOptions{Hash: true, Sub: c.sub, Progress: c.o.Progress, Failed: func(e *manifest.ScanError) error {
 		if c.unreadable[e.Path] = e.Err; len(c.unreadable) > maxUnreadable {
 			return e
 		}
 		return nil
 	}}
+	o.Pieces = map[string]manifest.PieceScan{}
+	for path, p := range c.images {
+		o.Pieces[path] = manifest.PieceScan{Size: p.Size, Known: c.o.Sample.others(p)}
+	}
+	if c.o.Sample.limits() {
+		o.Content = func(e *manifest.Entry) bool { return c.images[e.Path].Size > 0 || c.o.Sample.has(e.Path) }
+	}
 	return func(yield func(manifest.Entry, error) bool) {
 		err := manifest.Scan(ctx, c.backup.DataDir(), o, func(e manifest.Entry) error {
 			if !yield(e, nil) {

@@ -82,7 +82,7 @@ func TestVerify(t *testing.T) {
 			if err := tt.damage(t, b); err != nil {
 				t.Fatal(err)
 			}
-			err := b.Verify(t.Context(), "", nil)
+			err := b.Verify(t.Context(), catalog.VerifyOptions{})
 			remedy(t, err, catalog.ErrDamaged)
 			var damage *catalog.DamageError
 			if !errors.As(err, &damage) || damage.Key != web || damage.ID != b.ID {
@@ -125,7 +125,7 @@ func TestVerifySub(t *testing.T) {
 		"locked/../big": fs.ErrInvalid,
 	}
 	for sub, want := range tests {
-		if err := b.Verify(t.Context(), sub, nil); !errors.Is(err, want) {
+		if err := b.Verify(t.Context(), catalog.VerifyOptions{Sub: sub}); !errors.Is(err, want) {
 			t.Errorf("Verify(%q) = %v, want %v", sub, err, want)
 		}
 	}
@@ -153,7 +153,7 @@ func TestVerifyMany(t *testing.T) {
 		}
 	}
 	var damage *catalog.DamageError
-	if err := b.Verify(t.Context(), "", nil); !errors.As(err, &damage) {
+	if err := b.Verify(t.Context(), catalog.VerifyOptions{}); !errors.As(err, &damage) {
 		t.Fatalf("verify: %v", err)
 	}
 	if damage.Total != files || len(damage.Differences) != 20 {
@@ -171,7 +171,7 @@ func TestVerifyCancelled(t *testing.T) {
 	b := r.backup(web, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := b.Verify(ctx, "", nil); !errors.Is(err, context.Canceled) || errors.Is(err, catalog.ErrDamaged) {
+	if err := b.Verify(ctx, catalog.VerifyOptions{}); !errors.Is(err, context.Canceled) || errors.Is(err, catalog.ErrDamaged) {
 		t.Errorf("verify: %v", err)
 	}
 }

@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/glusterbackupd/glusterbackupd/manifest"
 )
 
 // ImageSource is an image that can be read. ReadAt is called from several
@@ -39,7 +42,7 @@ var ErrImageSize = errors.New("images differ in size")
 
 // ImageError says which step of a copy failed and where.
 type ImageError struct {
-	// Op is "read source", "read target", OpReadReference, "write", "punch" or "sync".
+	// Op is "read source", "read target", "write", "punch" or "sync".
 	Op string
 	// Offset is in bytes from the start of the image.
 	Offset int64
@@ -55,6 +58,18 @@ func (e *ImageError) Error() string {
 // Unwrap returns the cause.
 func (e *ImageError) Unwrap() error { return e.Err }
 
+// Digest is what a copy computes of what it copies.
+type Digest int
+
+const (
+	// NoDigest is nothing.
+	NoDigest Digest = iota
+	// WholeDigest is one SHA-256 of everything: pieces wait for each other.
+	WholeDigest
+	// PieceDigests are a SHA-256 of each piece.
+	PieceDigests
+)
+
 // ImageCopy is one copy of an image. Source and Target must be of the same
 // size.
 type ImageCopy struct {
@@ -69,15 +84,15 @@ type ImageCopy struct {
 	// Fresh says that Target is one hole, so that nothing is punched. It
 	// excludes Compare.
 	Fresh bool
-	// Reference spares reading what is known not to have changed; nil reads all of
-	// Source. It excludes Unhashed.
+	// Digest is what is computed.
+	Digest Digest
+	// Reference spares work where the previous image is known; nil is none. It
+	// needs PieceDigests.
 	Reference *ImageReference
-	// Unhashed leaves out the digest.
-	Unhashed bool
 	// PieceSize is how much is read at once, a multiple of 4096; 0 means 4 MiB.
 	PieceSize int
 	// Workers is how many pieces are read and written at the same time; 0 means
-	// 4. A copy holds up to 3 × Workers pieces in memory, with Reference up to 4 ×.
+	// 4. A copy holds up to 2 × Workers pieces in memory, with WholeDigest 3 ×.
 	Workers int
 	// Progress is called after each piece, from one goroutine at a time, and
 	// must return soon. It may be nil.
@@ -97,14 +112,22 @@ type ImageResult struct {
 	// Written is how much was written to the target, Punched how much of it was
 	// made a hole.
 	Written, Punched int64
-	// Unread is how much was taken from Reference and not read from the source.
+	// Unread is how much was not read from the source.
 	Unread int64
 	// Missed is how much had changed although the reference vouched for it, in
 	// whole pieces; it is only looked for with Audit.
 	Missed int64
-	// SHA256 is the digest of the whole image, holes as zeros, in hex; empty with
-	// Unhashed.
+	// Rotten is how much of the previous image is no longer what it was, in whole
+	// pieces, of what was looked at. The target has it right.
+	Rotten int64
+	// SHA256 is the digest of the whole image, holes as zeros, in hex; only with
+	// WholeDigest.
 	SHA256 string
+	// Pieces are the digests of the pieces; only with PieceDigests.
+	Pieces manifest.Pieces
+	// Touched says of each piece whether anything of it was written or punched;
+	// only with PieceDigests.
+	Touched []bool
 }
 
 const (
@@ -119,12 +142,12 @@ const (
 
 // CopyImage makes Target equal to Source.
 //
-// Without Reference it reads all of Source, whatever sizes, times and allocated
-// blocks say: on a sharded Gluster volume a write beyond the first shard changes
-// neither size nor times, the number of blocks drifts, and holes cannot be asked
-// for, so anything less would silently keep old data. Runs of zeros become holes
-// in place of writes, and an image with Compare gets only what differs. The
-// target is synced at the end.
+// But for what Reference vouches for it reads all of Source, whatever sizes, times
+// and allocated blocks say: on a sharded Gluster volume a write beyond the first
+// shard changes neither size nor times, the number of blocks drifts, and holes
+// cannot be asked for, so anything less would silently keep old data. Runs of zeros
+// become holes in place of writes, and an image with Compare gets only what differs.
+// The target is synced at the end.
 //
 // A size mismatch Is ErrImageSize, before anything is written; a failed read or
 // write is an *ImageError. After an error or a cancelled ctx the target is part
@@ -133,11 +156,8 @@ func CopyImage(ctx context.Context, c ImageCopy) (ImageResult, error) {
 	if err := c.setDefaults(); err != nil {
 		return ImageResult{}, err
 	}
-	j := &imageJob{ImageCopy: c, size: c.Source.Size(), digest: sha256.New(), reference: sha256.New()}
+	j := newImageJob(c)
 	err := j.run(ctx)
-	if err == nil {
-		err = j.checkReference()
-	}
 	if err == nil {
 		if err = c.Target.Sync(); err != nil {
 			err = &ImageError{"sync", 0, err}
@@ -145,10 +165,15 @@ func CopyImage(ctx context.Context, c ImageCopy) (ImageResult, error) {
 	}
 	res := ImageResult{
 		Size: j.size, Data: j.data.Load(), Chunks: j.chunks.Load() * poolChunk,
-		Written: j.written.Load(), Punched: j.punched.Load(), Unread: j.unread.Load(), Missed: j.missed.Load(),
+		Written: j.written.Load(), Punched: j.punched.Load(),
+		Unread: j.unread.Load(), Missed: j.missed.Load(), Rotten: j.rotten.Load(),
 	}
-	if err == nil && !j.Unhashed {
+	switch {
+	case err != nil:
+	case j.Digest == WholeDigest:
 		res.SHA256 = hex.EncodeToString(j.digest.Sum(nil))
+	case j.Digest == PieceDigests:
+		res.Pieces, res.Touched = manifest.Pieces{Size: int64(j.PieceSize), SHA256: string(j.sums)}, j.touched
 	}
 	return res, err
 }
@@ -167,11 +192,11 @@ func (c *ImageCopy) setDefaults() error {
 		return fmt.Errorf("%d workers", c.Workers)
 	case c.Compare && c.Fresh:
 		return errors.New("image target cannot be both fresh and compared")
-	case c.Reference != nil && c.Unhashed:
-		return errors.New("an image with a reference has to be hashed")
+	case c.Reference != nil && c.Digest != PieceDigests:
+		return errors.New("an image with a reference needs digests of its pieces")
 	}
 	if c.Reference != nil {
-		if err := sameSize(c.Source, c.Reference.Image); err != nil {
+		if err := c.Reference.check(c); err != nil {
 			return err
 		}
 	}
@@ -186,37 +211,60 @@ func sameSize(a, b interface{ Size() int64 }) error {
 }
 
 // imageJob is a running copy. Pieces are handed out in order to the workers,
-// which read and write them in any order, and to the hasher, which waits for
-// each in turn.
+// which read and write them in any order, and for a digest of the whole also to
+// the hasher, which waits for each in turn.
 type imageJob struct {
 	ImageCopy
-	size              int64
-	digest, reference hash.Hash
+	size    int64
+	hasher  *manifest.PieceHasher
+	sums    []byte // Of all pieces.
+	touched []bool // Likewise.
+	digest  hash.Hash
 
-	data, chunks, written, punched, unread, missed atomic.Int64
+	data, chunks, written, punched, unread, missed, rotten atomic.Int64
+
+	mu    sync.Mutex // For Progress.
+	meter *meter
+	done  int64
+}
+
+func newImageJob(c ImageCopy) *imageJob {
+	j := &imageJob{ImageCopy: c, size: c.Source.Size(), digest: sha256.New(), meter: newMeter(c.Source.Size())}
+	if c.Digest == PieceDigests {
+		n := manifest.PieceCount(j.size, int64(c.PieceSize))
+		j.sums, j.touched = make([]byte, n*sha256.Size), make([]bool, n)
+		j.hasher = manifest.NewPieceHasher(int64(c.PieceSize))
+	}
+	return j
 }
 
 // piece is a part of the source on its way.
 type piece struct {
-	off  int64
-	buf  []byte
-	old  []byte        // The same part of the reference, nil without one.
-	read chan struct{} // Closed when buf holds the data.
-	uses atomic.Int32  // Who still needs it: worker and hasher.
+	number int
+	off    int64
+	buf    []byte
+	read   chan struct{} // Closed when buf holds the data.
+	uses   atomic.Int32  // Who still needs it: worker and hasher.
 }
 
 func (j *imageJob) run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	work, order := make(chan *piece), make(chan *piece, 2*j.Workers)
-	free := make(chan *piece, 2*j.Workers)
-	for range cap(free) {
+	held := j.Workers
+	if j.Digest == WholeDigest {
+		held *= 2
+	}
+	free := make(chan *piece, held)
+	for range held {
 		free <- nil // A piece is made when it is first used.
 	}
 	g.Go(func() error { return j.produce(gctx, free, work, order) })
 	for range j.Workers {
 		g.Go(func() error { return j.work(gctx, work, free) })
 	}
-	g.Go(func() error { return j.hash(gctx, order, free) })
+	if j.Digest == WholeDigest {
+		g.Go(func() error { return j.hash(gctx, order, free) })
+	}
 	err := g.Wait()
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("image copy: %w", context.Cause(ctx))
@@ -227,6 +275,10 @@ func (j *imageJob) run(ctx context.Context) error {
 func (j *imageJob) produce(ctx context.Context, free <-chan *piece, work, order chan<- *piece) error {
 	defer close(work)
 	defer close(order)
+	next := []chan<- *piece{work}
+	if j.Digest == WholeDigest {
+		next = []chan<- *piece{order, work}
+	}
 	for off := int64(0); off < j.size; off += int64(j.PieceSize) {
 		var p *piece
 		select {
@@ -234,8 +286,8 @@ func (j *imageJob) produce(ctx context.Context, free <-chan *piece, work, order 
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		p = j.ready(p, off)
-		for _, ch := range []chan<- *piece{order, work} {
+		p = j.ready(p, off, len(next))
+		for _, ch := range next {
 			select {
 			case ch <- p:
 			case <-ctx.Done():
@@ -247,19 +299,13 @@ func (j *imageJob) produce(ctx context.Context, free <-chan *piece, work, order 
 }
 
 // ready makes p, or a new piece if it is nil, the one at off.
-func (j *imageJob) ready(p *piece, off int64) *piece {
+func (j *imageJob) ready(p *piece, off int64, uses int) *piece {
 	if p == nil {
 		p = &piece{buf: make([]byte, j.PieceSize)}
-		if j.Reference != nil {
-			p.old = make([]byte, j.PieceSize)
-		}
 	}
 	n := min(int64(j.PieceSize), j.size-off)
-	p.off, p.buf, p.read = off, p.buf[:n], make(chan struct{})
-	if j.Reference != nil {
-		p.old = p.old[:n]
-	}
-	p.uses.Store(2)
+	p.number, p.off, p.buf, p.read = int(off/int64(j.PieceSize)), off, p.buf[:n], make(chan struct{})
+	p.uses.Store(int32(uses)) //nolint:gosec // One or two.
 	return p
 }
 
@@ -272,82 +318,127 @@ func (p *piece) release(free chan<- *piece) {
 }
 
 func (j *imageJob) work(ctx context.Context, work <-chan *piece, free chan<- *piece) error {
-	var old []byte
-	if j.Compare && j.Reference == nil {
-		old = make([]byte, j.PieceSize)
+	var scratch []byte
+	if j.Compare {
+		scratch = make([]byte, j.PieceSize)
 	}
 	for p := range work {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := j.fetch(p); err != nil {
+		if err := j.one(p, scratch); err != nil {
 			return err
 		}
-		close(p.read)
-		if err := j.apply(p, old); err != nil {
-			return err
-		}
+		j.advance(int64(len(p.buf)))
 		p.release(free)
 	}
 	return nil
 }
 
+// one copies a piece, from the source unless the reference spares that.
+func (j *imageJob) one(p *piece, scratch []byte) error {
+	if j.Reference != nil {
+		return j.oneWithReference(p, scratch)
+	}
+	if err := readFull(j.Source, "read source", p.buf, p.off); err != nil {
+		return err
+	}
+	close(p.read)
+	j.note(p)
+	old, err := j.old(p, scratch)
+	if err != nil {
+		return err
+	}
+	_, err = j.apply(p, old)
+	return err
+}
+
+// note keeps the digest of a piece, and returns it.
+func (j *imageJob) note(p *piece) []byte {
+	if j.Digest != PieceDigests {
+		return nil
+	}
+	sum := j.hasher.Sum(p.buf)
+	kept := j.sums[p.number*sha256.Size : (p.number+1)*sha256.Size]
+	copy(kept, sum[:])
+	return kept
+}
+
+// old reads what the target has in place of a piece, if that is to be compared.
+func (j *imageJob) old(p *piece, scratch []byte) ([]byte, error) {
+	if !j.Compare {
+		return nil, nil
+	}
+	old := scratch[:len(p.buf)]
+	return old, readFull(j.Target, "read target", old, p.off)
+}
+
+func (j *imageJob) advance(n int64) {
+	if j.Progress == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.done += n
+	j.Progress(j.meter.add(j.done))
+}
+
 func (j *imageJob) hash(ctx context.Context, order <-chan *piece, free chan<- *piece) error {
-	m := newMeter(j.size)
 	for p := range order {
 		select {
 		case <-p.read:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if !j.Unhashed {
-			j.digest.Write(p.buf)    // It never fails.
-			j.reference.Write(p.old) // Likewise.
-		}
-		if j.Progress != nil {
-			j.Progress(m.add(p.off + int64(len(p.buf))))
-		}
+		j.digest.Write(p.buf) // It never fails.
 		p.release(free)
 	}
 	return nil
 }
 
-// apply brings the target's part to what p holds. old is scratch space for
-// Compare.
-func (j *imageJob) apply(p *piece, old []byte) error {
-	switch {
-	case j.Compare && j.Reference != nil:
-		old = p.old
-	case old != nil:
-		old = old[:len(p.buf)]
-		if err := readFull(j.Target, "read target", old, p.off); err != nil {
-			return err
-		}
-	}
-	counted := int64(-1) // The last chunk that was counted.
+// apply brings the target's part to what p holds, and reports whether anything had
+// to be done. old is what the target has, or nil when that is not known.
+func (j *imageJob) apply(p *piece, old []byte) (touched bool, err error) {
+	c := counter{job: j, counted: -1}
 	for r := range runs(p.buf, old, j.Fresh) {
 		n, off := int64(r.end-r.start), p.off+int64(r.start)
 		if r.data {
-			j.data.Add(n)
-			last := (off + n - 1) / poolChunk
-			j.chunks.Add(last - max(off/poolChunk-1, counted))
-			counted = last
+			c.data(off, n)
 		}
 		switch r.do {
 		case write:
 			if _, err := j.Target.WriteAt(p.buf[r.start:r.end], off); err != nil {
-				return &ImageError{"write", off, err}
+				return true, &ImageError{"write", off, err}
 			}
 			j.written.Add(n)
 		case punch:
 			if err := j.Target.PunchHole(off, n); err != nil {
-				return &ImageError{"punch", off, err}
+				return true, &ImageError{"punch", off, err}
 			}
 			j.punched.Add(n)
 		case keep:
+			continue
 		}
+		touched = true
 	}
-	return nil
+	if touched && j.touched != nil {
+		j.touched[p.number] = true
+	}
+	return touched, nil
+}
+
+// counter counts the data of one piece.
+type counter struct {
+	job     *imageJob
+	counted int64 // The last chunk that was counted.
+}
+
+// data counts n bytes at off. Calls come in order.
+func (c *counter) data(off, n int64) {
+	c.job.data.Add(n)
+	last := (off + n - 1) / poolChunk
+	c.job.chunks.Add(last - max(off/poolChunk-1, c.counted))
+	c.counted = last
 }
 
 // readFull fills buf from off. A reader that ends early is an error, because

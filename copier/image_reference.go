@@ -1,64 +1,130 @@
 package copier
 
 import (
-	"bytes"
-	"encoding/hex"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
+
+	"github.com/glusterbackupd/glusterbackupd/manifest"
 )
 
-// ImageReference is the image as an earlier backup has it, and what has not
-// changed since then.
+// ImageReference is what is known of the previous image. With Compare the target
+// must be a clone of it.
 type ImageReference struct {
-	// Image is as large as the source. A target that is copied with Compare must
-	// be a clone of it.
+	// Pieces are the digests of its pieces, as they were written; their size must be
+	// that of the copy's pieces.
+	Pieces manifest.Pieces
+	// Image is the image, as large as the source, from which what has not changed is
+	// copied. It is not read with Compare, and may be nil there.
 	Image ImageSource
-	// SHA256 is the digest that Image had when it was written, in hex.
-	SHA256 string
-	// Unchanged vouches that the n bytes at off of the source are those of Image.
-	// It is called from several goroutines at a time.
+	// Data yields offset and length of the parts of a range of the target that are
+	// no holes, in order. It is needed with Compare and Unchanged.
+	Data func(off, n int64) iter.Seq2[int64, int64]
+	// Unchanged vouches that the n bytes at off of the source are those of the
+	// previous image; nil vouches for nothing. It is called from several goroutines
+	// at a time.
 	Unchanged func(off, n int64) bool
-	// Audit reads all of the source all the same, to see whether Unchanged is right;
-	// the result counts where it is not, and the target is right in any case.
+	// Audit reads all of source and target all the same, to see whether Unchanged is
+	// right and the previous image still what it was. The result counts where they
+	// are not, and the target is right in any case.
 	Audit bool
 }
 
-// OpReadReference is the step of an ImageError in which the reference failed.
-const OpReadReference = "read reference"
-
-// ErrReference says that the reference is no longer what was written: part of
-// the target may be as wrong as it. The target is to be copied again with Compare
-// and without a reference.
-var ErrReference = errors.New("the reference does not have its digest any more")
-
-// fetch reads a piece: from the reference what has not changed, and from there
-// the rest too, so that the whole reference is held against its digest.
-func (j *imageJob) fetch(p *piece) error {
-	if j.Reference == nil {
-		return readFull(j.Source, "read source", p.buf, p.off)
+func (r *ImageReference) check(c *ImageCopy) error {
+	size := c.Source.Size()
+	switch {
+	case r.Pieces.Size != int64(c.PieceSize), int64(r.Pieces.Count()) != manifest.PieceCount(size, r.Pieces.Size):
+		return fmt.Errorf("%d digests of pieces of %d bytes do not fit an image of %d bytes and pieces of %d", r.Pieces.Count(), r.Pieces.Size, size, c.PieceSize)
+	case c.Compare && r.Unchanged != nil && r.Data == nil:
+		return errors.New("a cloned image needs to know where its data is")
+	case !c.Compare && r.Image == nil:
+		return errors.New("an image that is no clone needs the previous one")
+	case !c.Compare:
+		return sameSize(c.Source, r.Image)
 	}
-	if err := readFull(j.Reference.Image, OpReadReference, p.old, p.off); err != nil {
+	return nil
+}
+
+// vouched reports whether a piece need not be read from the source.
+func (j *imageJob) vouched(p *piece) bool {
+	return j.Reference.Unchanged != nil && j.Reference.Unchanged(p.off, int64(len(p.buf)))
+}
+
+func (j *imageJob) oneWithReference(p *piece, scratch []byte) error {
+	vouched, was := j.vouched(p), j.Reference.Pieces.Of(p.number)
+	if vouched && !j.Reference.Audit {
+		done, err := j.fromReference(p, was)
+		if done || err != nil {
+			return err
+		}
+	}
+	if err := readFull(j.Source, "read source", p.buf, p.off); err != nil {
 		return err
 	}
-	unchanged := j.Reference.Unchanged(p.off, int64(len(p.buf)))
-	if unchanged && !j.Reference.Audit {
-		j.unread.Add(int64(copy(p.buf, p.old)))
+	same := string(j.note(p)) == was
+	if vouched && !same {
+		j.missed.Add(int64(len(p.buf)))
+	}
+	if same && j.Compare && !j.Reference.Audit {
+		j.count(p)
 		return nil
 	}
-	err := readFull(j.Source, "read source", p.buf, p.off)
-	if err == nil && unchanged && !bytes.Equal(p.buf, p.old) {
-		j.missed.Add(int64(len(p.buf)))
+	old, err := j.old(p, scratch)
+	if err != nil { // A clone of what can no longer be read: all of it is written.
+		j.rotten.Add(int64(len(p.buf)))
+		_, err = j.apply(p, nil)
+		return err
+	}
+	touched, err := j.apply(p, old)
+	if touched && same && j.Compare {
+		j.rotten.Add(int64(len(p.buf)))
 	}
 	return err
 }
 
-// checkReference judges the reference after all of it was read.
-func (j *imageJob) checkReference() error {
-	if j.Reference == nil {
-		return nil
+// fromReference takes a piece that has not changed from the previous image. A clone
+// has it already. It reports false when the previous image no longer has what it
+// had, so that the source has to be read.
+func (j *imageJob) fromReference(p *piece, was string) (bool, error) {
+	n := int64(len(p.buf))
+	if j.Compare {
+		copy(j.sums[p.number*sha256.Size:], was)
+		c := counter{job: j, counted: -1}
+		for off, length := range j.Reference.Data(p.off, n) {
+			c.data(off, length)
+		}
+		j.unread.Add(n)
+		return true, nil
 	}
-	if got := hex.EncodeToString(j.reference.Sum(nil)); got != j.Reference.SHA256 {
-		return fmt.Errorf("%w: it has %s, not %s", ErrReference, got, j.Reference.SHA256)
+	err := readFull(j.Reference.Image, "read reference", p.buf, p.off)
+	if err != nil || string(j.note(p)) != was {
+		j.rotten.Add(n)
+		return false, nil //nolint:nilerr // Whatever is wrong with it, the source has it right.
 	}
-	return nil
+	j.unread.Add(n)
+	_, err = j.apply(p, nil)
+	return true, err
+}
+
+// count counts the data of a piece that need not be written.
+func (j *imageJob) count(p *piece) {
+	c := counter{job: j, counted: -1}
+	for r := range runs(p.buf, nil, true) {
+		if r.data {
+			c.data(p.off+int64(r.start), int64(r.end-r.start))
+		}
+	}
+}
+
+// ImagePieceSize returns the size of the pieces in which an image of size bytes is
+// copied and digested: 4 MiB, and more where the digests of an image would take
+// more than 8 MiB.
+func ImagePieceSize(size int64) int {
+	const most = 1 << 18
+	piece := int64(defaultPieceSize)
+	for manifest.PieceCount(size, piece) > most {
+		piece *= 2
+	}
+	return int(piece)
 }

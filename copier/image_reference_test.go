@@ -1,11 +1,13 @@
 package copier_test
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
+	"bytes"
+	"iter"
 	"math/rand/v2"
+	"syscall"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/glusterbackupd/glusterbackupd/copier"
 )
@@ -37,16 +39,23 @@ func shards(old, now *memory, size int) func(off, n int64) bool {
 	}
 }
 
-func digest(m *memory) string {
-	sum := sha256.Sum256(m.data)
-	return hex.EncodeToString(sum[:])
+// data yields the blocks of m that are not zero.
+func (m *memory) dataRuns(off, n int64) iter.Seq2[int64, int64] {
+	return func(yield func(int64, int64) bool) {
+		for end := off + n; off < end; off += block {
+			b := m.data[off:min(off+block, end)]
+			if !bytes.Equal(b, zeros[:len(b)]) && !yield(off, int64(len(b))) {
+				return
+			}
+		}
+	}
 }
 
 // TestCopyImageReference copies changing images with a reference, hundreds of
 // times, into clones of it and into new files. What has not changed is not read
-// from the source, and a reference that has rotted is noticed wherever that is.
+// from the source, and what has rotted is noticed wherever it is looked at.
 func TestCopyImageReference(t *testing.T) {
-	unread := int64(0)
+	var unread, rotten int64
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		size := 1 + r.IntN(80*block)
@@ -54,36 +63,66 @@ func TestCopyImageReference(t *testing.T) {
 		old.scribble(r, r.IntN(40))
 		now := old.clone()
 		now.scribble(r, r.IntN(4))
-		reference := &copier.ImageReference{Image: old, SHA256: digest(old), Unchanged: shards(old, now, block*(1+r.IntN(20)))}
-		clone := r.IntN(2) == 0
+		clone, piece := r.IntN(2) == 0, block*(1+r.IntN(12))
+		reference := &copier.ImageReference{Pieces: pieces(old, piece), Image: old, Unchanged: shards(old, now, block*(1+r.IntN(20)))}
 		target := &memory{data: make([]byte, size)}
 		if clone {
 			target = old.clone()
+			reference.Image, reference.Data = nil, target.dataRuns
 		}
 		c := copier.ImageCopy{
 			Source: tracked{now, t, reference.Unchanged}, Target: target, Compare: clone, Fresh: !clone, Reference: reference,
-			PieceSize: block * (1 + r.IntN(12)), Workers: 1 + r.IntN(4),
+			PieceSize: piece, Workers: 1 + r.IntN(4), Digest: copier.PieceDigests,
 		}
 		res, err := copier.CopyImage(t.Context(), c)
-		if err != nil || res.SHA256 != digest(now) || digest(target) != digest(now) {
+		if err != nil || res.Pieces != pieces(now, piece) || !bytes.Equal(target.data, now.data) || res.Rotten != 0 || res.Data != now.dataBytes() {
 			t.Fatalf("seed %d: %+v, %v", seed, res, err)
+		}
+		if diff := cmp.Diff(target.touched(piece), res.Touched); diff != "" {
+			t.Fatalf("seed %d: touched pieces: %s", seed, diff)
 		}
 		if clone && (res.Written+res.Punched != old.differing(now) || target.unneeded+target.unneededPunches != 0) {
 			t.Fatalf("seed %d: wrote %d and punched %d for a change of %d", seed, res.Written, res.Punched, old.differing(now))
 		}
 		unread += res.Unread
 
-		old.data[r.IntN(size)] ^= 1 << r.IntN(8)
-		if _, err := copier.CopyImage(t.Context(), c); !errors.Is(err, copier.ErrReference) {
-			t.Fatalf("seed %d: a rotted reference: %v", seed, err)
+		rot := r.IntN(size)
+		old.data[rot] ^= 1 << r.IntN(8)
+		target = &memory{data: make([]byte, size)}
+		if clone { // What is not read keeps its damage, unless all is looked at.
+			target, reference.Audit = old.clone(), true
+			reference.Data = target.dataRuns
+			c.Source = now
+		} else {
+			c.Source = tracked{now, t, func(off, n int64) bool {
+				return reference.Unchanged(off, n) && (int64(rot) < off || int64(rot) >= off+n)
+			}}
 		}
-		c.Reference, c.Compare, c.Fresh, c.Source = nil, true, false, now
-		if _, err := copier.CopyImage(t.Context(), c); err != nil || digest(target) != digest(now) {
-			t.Fatalf("seed %d: copied again: %v", seed, err)
+		c.Target = target
+		res, err = copier.CopyImage(t.Context(), c)
+		if err != nil || res.Missed != 0 || !bytes.Equal(target.data, now.data) || res.Pieces != pieces(now, piece) {
+			t.Fatalf("seed %d: with a reference that has rotted: %+v, %v", seed, res, err)
 		}
+		rotten += res.Rotten
 	}
-	if unread == 0 {
-		t.Error("everything was read")
+	if unread == 0 || rotten == 0 {
+		t.Errorf("%d bytes were not read, %d were rotten", unread, rotten)
+	}
+}
+
+// TestCopyImageUnreadableClone has a clone that cannot be read in a place where the
+// source has changed, as one shares the bad sectors.
+func TestCopyImageUnreadableClone(t *testing.T) {
+	old := image(8 * block)
+	now := old.clone()
+	now.data[3*block] ^= 1
+	target := old.clone()
+	res, err := copier.CopyImage(t.Context(), copier.ImageCopy{
+		Source: now, Target: &faulty{memory: target, at: 2 * block, err: syscall.EIO}, Compare: true, PieceSize: 2 * block,
+		Digest: copier.PieceDigests, Reference: &copier.ImageReference{Pieces: pieces(old, 2*block)},
+	})
+	if err != nil || res.Rotten != 2*block || res.Written+res.Punched != 2*block || !bytes.Equal(target.data, now.data) {
+		t.Errorf("%+v, %v", res, err)
 	}
 }
 
@@ -96,26 +135,44 @@ func TestCopyImageAudit(t *testing.T) {
 	target := old.clone()
 	all := func(_, _ int64) bool { return true }
 	res, err := copier.CopyImage(t.Context(), copier.ImageCopy{
-		Source: now, Target: target, Compare: true, PieceSize: 2 * block,
-		Reference: &copier.ImageReference{Image: old, SHA256: digest(old), Unchanged: all, Audit: true},
+		Source: now, Target: target, Compare: true, PieceSize: 2 * block, Digest: copier.PieceDigests,
+		Reference: &copier.ImageReference{Pieces: pieces(old, 2*block), Data: target.dataRuns, Unchanged: all, Audit: true},
 	})
-	if err != nil || res.Missed != 2*block || res.Unread != 0 || res.SHA256 != digest(now) || digest(target) != digest(now) {
+	if err != nil || res.Missed != 2*block || res.Unread+res.Rotten != 0 || res.Pieces != pieces(now, 2*block) || !bytes.Equal(target.data, now.data) {
 		t.Errorf("%+v, %v", res, err)
 	}
 }
 
 func TestCopyImageReferenceRefuses(t *testing.T) {
 	small, large := image(block), image(2*block)
+	good := pieces(small, block)
 	all := func(_, _ int64) bool { return true }
 	for name, c := range map[string]copier.ImageCopy{
-		"other size": {Source: small, Target: small, Reference: &copier.ImageReference{Image: large, Unchanged: all}},
-		"unhashed":   {Source: small, Target: small, Unhashed: true, Reference: &copier.ImageReference{Image: small, Unchanged: all}},
+		"other size":       {Reference: &copier.ImageReference{Pieces: good, Image: large}},
+		"no digests":       {Digest: copier.WholeDigest, Reference: &copier.ImageReference{Pieces: good, Image: small}},
+		"other pieces":     {Reference: &copier.ImageReference{Pieces: pieces(small, 2*block), Image: small}},
+		"too many pieces":  {Reference: &copier.ImageReference{Pieces: pieces(large, block), Image: small}},
+		"no image":         {Reference: &copier.ImageReference{Pieces: good}},
+		"a clone unlooked": {Compare: true, Reference: &copier.ImageReference{Pieces: good, Unchanged: all}},
 	} {
-		if _, err := copier.CopyImage(t.Context(), c); err == nil || errors.Is(err, copier.ErrReference) {
-			t.Errorf("%s: error %v", name, err)
+		c.Source, c.Target, c.PieceSize = small, small, block
+		if c.Digest == copier.NoDigest {
+			c.Digest = copier.PieceDigests
+		}
+		if _, err := copier.CopyImage(t.Context(), c); err == nil {
+			t.Errorf("%s: no error", name)
 		}
 	}
 	if small.written+small.punch != 0 {
 		t.Error("something was written")
+	}
+}
+
+// TestImagePieceSize keeps the digests of any image small.
+func TestImagePieceSize(t *testing.T) {
+	for size, want := range map[int64]int{0: 4 << 20, 1 << 40: 4 << 20, 1<<40 + 1: 8 << 20, 1 << 42: 16 << 20} {
+		if got := copier.ImagePieceSize(size); got != want {
+			t.Errorf("%d bytes: %d, want %d", size, got, want)
+		}
 	}
 }

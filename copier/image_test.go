@@ -2,7 +2,6 @@ package copier_test
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,9 +17,11 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/glusterbackupd/glusterbackupd/copier"
+	"github.com/glusterbackupd/glusterbackupd/manifest"
 )
 
 const block = 4096
@@ -35,6 +36,26 @@ type memory struct {
 	synced          bool
 	unneeded        int64 // Bytes of blocks that were written with what they held.
 	unneededPunches int64 // Bytes of zero blocks that were punched.
+	changed         []int64
+}
+
+// touched says of each piece whether it was written or punched.
+func (m *memory) touched(piece int) []bool {
+	all := make([]bool, (len(m.data)+piece-1)/piece)
+	for _, off := range m.changed {
+		all[off/int64(piece)] = true
+	}
+	return all
+}
+
+// pieces digests the pieces of an image the plain way.
+func pieces(m *memory, piece int) manifest.Pieces {
+	p := manifest.Pieces{Size: int64(piece)}
+	for off := 0; off < len(m.data); off += piece {
+		sum := sha256.Sum256(m.data[off:min(off+piece, len(m.data))])
+		p.SHA256 += string(sum[:])
+	}
+	return p
 }
 
 func (m *memory) Size() int64 { return int64(len(m.data)) }
@@ -59,6 +80,7 @@ func (m *memory) WriteAt(p []byte, off int64) (int, error) {
 		}
 	}
 	m.written += int64(len(p))
+	m.changed = append(m.changed, off)
 	return copy(m.data[off:off+int64(len(p))], p), nil
 }
 
@@ -73,6 +95,7 @@ func (m *memory) PunchHole(off, n int64) error {
 		clear(b)
 	}
 	m.punch += n
+	m.changed = append(m.changed, off)
 	return nil
 }
 
@@ -125,7 +148,7 @@ func (m *memory) chunkBytes(piece int) (n int64) {
 	seen := map[place]bool{}
 	for i := 0; i < len(m.data); i += block {
 		b := m.data[i:min(i+block, len(m.data))]
-		if at := (place{i / cmp.Or(piece, 4<<20), i / chunk}); !seen[at] && !bytes.Equal(b, zeros[:len(b)]) {
+		if at := (place{i / max(piece, block), i / chunk}); !seen[at] && !bytes.Equal(b, zeros[:len(b)]) {
 			seen[at] = true
 			n += chunk
 		}
@@ -151,7 +174,7 @@ func TestCopyImageModel(t *testing.T) {
 		size := r.IntN(80*block) + r.IntN(2)*r.IntN(block)
 		src := &memory{data: make([]byte, size)}
 		src.scribble(r, r.IntN(40))
-		c := copier.ImageCopy{PieceSize: block * (1 + r.IntN(12)), Workers: 1 + r.IntN(4)}
+		c := copier.ImageCopy{PieceSize: block * (1 + r.IntN(12)), Workers: 1 + r.IntN(4), Digest: copier.Digest(r.IntN(3))}
 
 		fresh := &memory{data: make([]byte, size)}
 		c.Fresh = true
@@ -196,12 +219,22 @@ func checkCopy(t *testing.T, c copier.ImageCopy, src, target *memory) copier.Ima
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum := sha256.Sum256(src.data)
 	want := copier.ImageResult{
-		Size: src.Size(), Data: src.dataBytes(), Chunks: src.chunkBytes(c.PieceSize), Written: target.written, Punched: target.punch, SHA256: hex.EncodeToString(sum[:]),
+		Size: src.Size(), Data: src.dataBytes(), Chunks: src.chunkBytes(c.PieceSize), Written: target.written, Punched: target.punch,
 	}
-	if res != want || last.Bytes != src.Size() || !target.synced {
-		t.Errorf("result %+v, want %+v; progress %+v, synced %v", res, want, last, target.synced)
+	switch c.Digest {
+	case copier.WholeDigest:
+		sum := sha256.Sum256(src.data)
+		want.SHA256 = hex.EncodeToString(sum[:])
+	case copier.PieceDigests:
+		want.Pieces, want.Touched = pieces(src, c.PieceSize), target.touched(c.PieceSize)
+	case copier.NoDigest:
+	}
+	if diff := cmp.Diff(want, res); diff != "" {
+		t.Errorf("result: %s", diff)
+	}
+	if last.Bytes != src.Size() || !target.synced {
+		t.Errorf("progress %+v, synced %v", last, target.synced)
 	}
 	if !bytes.Equal(src.data, target.data) {
 		t.Error("target differs")
@@ -397,9 +430,6 @@ func TestImageFile(t *testing.T) {
 	if write == nil || img.PunchHole(size-1, 2) == nil || img.PunchHole(-1, 2) == nil {
 		t.Error("the image can grow")
 	}
-	if err := img.Close(); err != nil {
-		t.Error(err)
-	}
 	got, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(got, src.data) {
 		t.Errorf("file differs (%v)", err)
@@ -412,6 +442,15 @@ func TestImageFile(t *testing.T) {
 	if err := unix.Stat(path, &st); err != nil || st.Blocks*512 > res.Data+64<<10 {
 		t.Errorf("file takes %d blocks for %d bytes of data (%v)", st.Blocks, res.Data, err)
 	}
+	held := int64(0)
+	for off, n := range img.Data(0, size) {
+		if held += n; off%block != 0 && off+n != size {
+			t.Errorf("data at %d, %d bytes", off, n)
+		}
+	}
+	if held < src.dataBytes() || held > src.dataBytes()+64<<10 {
+		t.Errorf("%d bytes are said to be data of %d", held, src.dataBytes())
+	}
 	again, err := copier.OpenImage(path)
 	if err != nil || again.Size() != size {
 		t.Fatal(err)
@@ -419,7 +458,7 @@ func TestImageFile(t *testing.T) {
 	if _, err := again.WriteAt([]byte("x"), 0); err == nil {
 		t.Error("an image that was opened for reading was written")
 	}
-	if err := again.Close(); err != nil {
+	if err := errors.Join(again.Close(), img.Close()); err != nil {
 		t.Error(err)
 	}
 }

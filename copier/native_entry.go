@@ -164,7 +164,7 @@ func (j *treeJob) inPlace(s *sourceItem, old *unix.Stat_t) (bool, error) {
 	}
 	equal := want.equal(have)
 	switch {
-	case old.Nlink > 1 && (!equal || !j.taken.take(old.Ino)):
+	case old.Nlink > 1 && (!equal || !j.taken.Add(old.Ino)):
 		return false, nil
 	case equal:
 		return true, nil
@@ -230,7 +230,7 @@ func (j *treeJob) fromReference(s *sourceItem) (bool, error) {
 		}
 	}
 	// An inode that is known and has one name only was copied from this one.
-	if (!known || it.st.Nlink > 1) && !j.reused.take(old.Ino) {
+	if (!known || it.st.Nlink > 1) && !j.reused.Add(old.Ino) {
 		return false, nil
 	}
 	return j.linkReference(it, old)

@@ -113,8 +113,12 @@ func (j *treeJob) largeContent(it *item, src *reader, to int) error {
 		return j.inDest("truncate", it.path(), err)
 	}
 	before := int64(0)
+	digest := NoDigest
+	if j.sums != nil {
+		digest = WholeDigest
+	}
 	res, err := CopyImage(j.ctx, ImageCopy{
-		Source: src, Target: &writer{to, it.st.Size}, Fresh: true, Unhashed: j.sums == nil,
+		Source: src, Target: &writer{to, it.st.Size}, Fresh: true, Digest: digest,
 		PieceSize: largePiece, Workers: largeReaders,
 		Progress: func(p Progress) {
 			j.done.bytes.Add(p.Bytes - before)

@@ -26,8 +26,8 @@ type treeJob struct {
 	dev     uint64 // Of the source.
 	root    *place
 	groups  groups
-	taken   claims // Inodes of the destination.
-	reused  claims // Inodes of the reference.
+	taken   manifest.Inodes // Inodes of the destination.
+	reused  manifest.Inodes // Inodes of the reference.
 	old     *fingerprints
 	marks   *fingerprintWriter
 	sums    *digester

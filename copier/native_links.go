@@ -113,38 +113,3 @@ func (j *treeJob) link(it *item, of *group) error {
 		return retry(func() error { return unix.Linkat(dir, name, it.at.dst, to, 0) })
 	}))
 }
-
-// claims is a set of inodes, each of which may be taken once. It forgets none,
-// but now and then takes a new one for one that was taken, the more the more
-// there are: one in a million at 200,000, one in two hundred at 5 million. That
-// only makes a file be copied that could have been linked, and keeps the set at
-// 8 MiB.
-type claims struct {
-	mu   sync.Mutex
-	bits []uint64
-}
-
-const claimBits = 1 << 26
-
-// take reports whether the inode was not taken before, and takes it.
-func (c *claims) take(ino uint64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.bits == nil {
-		c.bits = make([]uint64, claimBits/64)
-	}
-	fresh, h := false, ino
-	for range 4 {
-		// The step of splitmix64, which spreads numbers that follow each other.
-		h += 0x9e3779b97f4a7c15
-		z := (h ^ h>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		z ^= z >> 31
-		bit := z % claimBits
-		if c.bits[bit/64]&(1<<(bit%64)) == 0 {
-			c.bits[bit/64] |= 1 << (bit % 64)
-			fresh = true
-		}
-	}
-	return fresh
-}

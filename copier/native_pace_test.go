@@ -57,25 +57,6 @@ func TestPaceFollowsAChange(t *testing.T) {
 	}
 }
 
-func TestClaimsAreTakenOnce(t *testing.T) {
-	var c claims
-	const inodes = 200_000
-	wrong := 0
-	for ino := range uint64(inodes) {
-		if !c.take(ino<<20 + 7) {
-			wrong++
-		}
-	}
-	if wrong > 2 {
-		t.Errorf("%d of %d new inodes were taken for old ones", wrong, inodes)
-	}
-	for ino := range uint64(inodes) {
-		if c.take(ino<<20 + 7) {
-			t.Fatalf("inode %d was taken twice", ino<<20+7)
-		}
-	}
-}
-
 func TestTemporaryNamesFit(t *testing.T) {
 	long := make([]byte, 255)
 	for i := range long {

@@ -199,7 +199,7 @@ func (d *Daemon) fill(ctx context.Context, s *catalog.Staging, t Target, f froze
 	var err error
 	publish := catalog.PublishOptions{Progress: d.counted(PhasePublish, t.Key)}
 	if t.Block() {
-		publish.ExpectedHashes, err = d.fillImage(ctx, s, t, f, &info)
+		publish.Images, err = d.fillImage(ctx, s, t, f, &info)
 	} else {
 		var digests *copier.Digests
 		if digests, err = d.fillTree(ctx, s, t, f, &info); err == nil {
@@ -256,7 +256,7 @@ func (d *Daemon) fillTree(ctx context.Context, s *catalog.Staging, t Target, f f
 // fillImage copies the image and its journal under the names that they have in
 // the hosting volume. The journal is copied byte by byte, CHAP passwords
 // included, as the tenant's data is: see docs/format.md.
-func (d *Daemon) fillImage(ctx context.Context, s *catalog.Staging, t Target, f frozen, info *catalog.Info) (hashes map[string]string, err error) {
+func (d *Daemon) fillImage(ctx context.Context, s *catalog.Staging, t Target, f frozen, info *catalog.Info) (images map[string]catalog.CopiedImage, err error) {
 	store := blockstore.Open(f.dir)
 	img, err := findImage(store, t)
 	if err != nil {
@@ -283,8 +283,9 @@ func (d *Daemon) fillImage(ctx context.Context, s *catalog.Staging, t Target, f 
 		}
 	}
 	defer target.Close()
-	res, err := d.copyImage(ctx, d.track(ctx, s, t, f, img), copier.ImageCopy{
-		Source: source, Target: target, Compare: cloned, Fresh: !cloned,
+	res, err := d.copyImage(ctx, d.track(ctx, s, t, f, img), target, copier.ImageCopy{
+		Source: source, Compare: cloned, Fresh: !cloned,
+		Digest: copier.PieceDigests, PieceSize: copier.ImagePieceSize(img.Size),
 		Progress: d.progress(PhaseCopy, t.Key, t.Volume),
 	})
 	if err != nil {
@@ -293,7 +294,7 @@ func (d *Daemon) fillImage(ctx context.Context, s *catalog.Staging, t Target, f 
 	info.Kind = catalog.KindBlock
 	info.Block = &catalog.BlockInfo{Name: t.Image, GBID: img.GBID, Size: img.Size, Data: res.Data, Chunks: res.Chunks, HostingVolume: t.Volume}
 	info.Copied = catalog.CopyStats{Files: 1, Bytes: img.Size, FilesTransferred: 1, BytesTransferred: res.Written, Cloned: cloned, BytesUnread: res.Unread}
-	return map[string]string{img.Path: res.SHA256}, target.Close()
+	return map[string]catalog.CopiedImage{img.Path: {Pieces: res.Pieces, Touched: res.Touched}}, target.Close()
 }
 
 // BlockhostError says that a volume is listed as files but holds block images,

@@ -162,7 +162,7 @@ func count(ctx context.Context, b catalog.Backup, sub string) (files, bytes int6
 // verify reads the part of the backup that will be restored once to its end.
 func (d *Daemon) verify(ctx context.Context, b catalog.Backup, sub string) error {
 	d.phase(PhaseVerify, b.Key, "")
-	return b.Verify(ctx, sub, d.counted(PhaseVerify, b.Key))
+	return b.Verify(ctx, catalog.VerifyOptions{Sub: sub, Progress: d.counted(PhaseVerify, b.Key)})
 }
 
 // counted adapts a count of bytes read to observers.

@@ -14,6 +14,7 @@ import (
 	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/copier"
 	"github.com/glusterbackupd/glusterbackupd/gluster"
+	"github.com/glusterbackupd/glusterbackupd/manifest"
 	"github.com/glusterbackupd/glusterbackupd/tracking"
 )
 
@@ -42,16 +43,22 @@ type tracked struct {
 	claim, image string
 	now          *tracking.State // Nil when the bricks were not asked, or did not answer.
 	to           string          // The file for now.
+	last         string          // The image in the last backup; "" when nothing is known of it.
+	pieces       manifest.Pieces // Those of last.
 	old          tracking.State
-	reference    string // The image of the last backup; "" when all of it has to be read.
-	changes      tracking.Changes
+	changes      *tracking.Changes // Nil when all of the image has to be read.
 	audit        bool
 }
 
-// track asks the bricks of the snapshot about the image and compares with what
-// they said at the last backup. Whatever goes wrong, the image is read in full.
+// track finds out what the last backup has of the image, asks the bricks of the
+// snapshot about it and compares with what they said then. Whatever goes wrong, the
+// image is read in full.
 func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f frozen, img blockstore.Image) tracked {
 	k := tracked{claim: t.Key.String(), image: t.Image, to: s.Shards()}
+	d.lastPieces(ctx, &k, s, img)
+	if previous, ok := s.Previous(); ok {
+		k.audit = fullCompareDue(t.Key, previous.Time, f.started, d.o.FullCompare)
+	}
 	if !d.o.TrackImages {
 		return k
 	}
@@ -66,27 +73,57 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 		return k
 	}
 	k.now = &now
-	path := previousImage(s, img)
-	if path == "" {
+	if k.last == "" {
 		return k
 	}
 	previous, _ := s.Previous()
-	if k.old, err = lastShards(previous); err == nil {
-		k.changes, err = tracking.Compare(k.old, now)
-	}
+	changes, err := k.compare(previous, now)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		d.log.Info("the last backup kept nothing of the image's shards, all of it is read", "claim", k.claim, "image", k.image)
 	case err != nil:
 		d.log.Warn("all of the image is read", "claim", k.claim, "image", k.image, "reason", err)
 	default:
-		k.reference, k.old.Bricks = path, nil
-		k.audit = fullCompareDue(t.Key, previous.Time, f.started, d.o.FullCompare)
-		all, changed := k.changes.Count()
+		k.changes = &changes
+		all, changed := changes.Count()
 		d.log.Info("the bricks were asked what has changed", "claim", k.claim, "image", k.image,
 			"shards", all, "changed", changed, "shard_bytes", now.ShardSize, "audit", k.audit)
 	}
 	return k
+}
+
+// lastPieces finds the image in the last backup, with the digests of its pieces.
+func (d *Daemon) lastPieces(ctx context.Context, k *tracked, s *catalog.Staging, img blockstore.Image) {
+	path := previousImage(s, img)
+	if path == "" {
+		return
+	}
+	previous, _ := s.Previous()
+	images, err := previous.Images(ctx)
+	if err != nil {
+		d.log.Warn("nothing is known of the image in the last backup, all of it is read", "claim", k.claim, "image", k.image, "error", err)
+		return
+	}
+	piece := int64(copier.ImagePieceSize(img.Size))
+	p := images[img.Path]
+	if p.Size != piece || int64(p.Count()) != manifest.PieceCount(img.Size, piece) || previous.Info.Block.Size != img.Size {
+		d.log.Info("the last backup has other pieces of the image, all of it is read", "claim", k.claim, "image", k.image)
+		return
+	}
+	k.last, k.pieces = path, p
+}
+
+// compare says what can have changed since the last backup.
+func (k *tracked) compare(previous catalog.Backup, now tracking.State) (changes tracking.Changes, err error) {
+	if k.old, err = lastShards(previous); err != nil {
+		return changes, err
+	}
+	if k.old.SHA256 != k.pieces.Digest() {
+		return changes, fmt.Errorf("%s is not of the image of its backup", previous.Shards())
+	}
+	changes, err = tracking.Compare(k.old, now)
+	k.old.Bricks = nil // They are many.
+	return changes, err
 }
 
 // brickLives asks since when the bricks live, before a snapshot is taken of them: one
@@ -155,53 +192,65 @@ func lastShards(b catalog.Backup) (tracking.State, error) {
 
 // copyImage copies what can have changed, or everything, and keeps what the
 // bricks said for the next backup.
-func (d *Daemon) copyImage(ctx context.Context, k tracked, c copier.ImageCopy) (copier.ImageResult, error) {
-	res, err := d.copyChanged(ctx, k, c)
-	if errors.Is(err, errNoReference) || errors.Is(err, copier.ErrReference) {
-		d.log.Error("the image in the last backup is no longer what was written; all of the image is read, and that backup is damaged: glusterbackupd verify names it",
-			"claim", k.claim, "image", k.image, "path", k.reference, "error", err)
-		// What cannot be read cannot be compared with either, nor shared.
-		c.Compare, c.Fresh = errors.Is(err, copier.ErrReference), false
+func (d *Daemon) copyImage(ctx context.Context, k tracked, target *copier.ImageFile, c copier.ImageCopy) (copier.ImageResult, error) {
+	c.Target = target
+	if k.last != "" {
+		last, err := openLast(k.last, target.Size())
+		if err == nil {
+			defer last.Close()
+			c.Reference = k.reference(last, target)
+		} else {
+			d.log.Error("the image in the last backup is no longer what was written, and that backup is damaged: glusterbackupd verify names it; all of the image is read",
+				"claim", k.claim, "image", k.image, "path", k.last, "error", err)
+		}
+	}
+	res, err := copier.CopyImage(ctx, c)
+	var failed *copier.ImageError
+	if errors.As(err, &failed) && failed.Op == "read target" && c.Compare {
+		d.log.Error("what is cloned of the last backup cannot be read, all of it is written anew", "claim", k.claim, "image", k.image, "error", err)
+		c.Compare, c.Reference = false, nil
 		res, err = copier.CopyImage(ctx, c)
 	}
 	if err != nil {
 		return res, err
 	}
-	if res.Missed > 0 {
-		k.now = nil // Nothing is to be built on what they say.
-		d.log.Error("parts of the image had changed although the bricks did not say so; this backup is right, earlier ones are outdated there: set [copy] track_images = false",
-			"claim", k.claim, "image", k.image, "bytes", res.Missed)
-	}
-	if err := k.keep(res.SHA256); err != nil {
+	d.tellImage(&k, res)
+	if err := k.keep(res.Pieces.Digest()); err != nil {
 		d.log.Warn("what the bricks say is not kept, the next backup reads all of the image", "claim", k.claim, "image", k.image,
 			"error", errors.Join(err, os.RemoveAll(k.to)))
 	}
 	return res, nil
 }
 
-// errNoReference says that the image in the last backup cannot be read.
-var errNoReference = errors.New("the image in the last backup cannot be read")
+// openLast opens the image of the last backup.
+func openLast(path string, size int64) (*copier.ImageFile, error) {
+	image, err := copier.OpenImage(path)
+	if err == nil && image.Size() != size {
+		err = errors.Join(fmt.Errorf("it has %d bytes, not %d", image.Size(), size), image.Close())
+	}
+	return image, err
+}
 
-// copyChanged copies with the last backup as the reference, if there is one.
-func (d *Daemon) copyChanged(ctx context.Context, k tracked, c copier.ImageCopy) (copier.ImageResult, error) {
-	if k.reference == "" {
-		return copier.CopyImage(ctx, c)
+// reference is the last image as the copy needs it.
+func (k *tracked) reference(last, target *copier.ImageFile) *copier.ImageReference {
+	r := &copier.ImageReference{Pieces: k.pieces, Image: last, Data: target.Data, Audit: k.audit}
+	if k.changes != nil {
+		r.Unchanged = k.changes.Unchanged
 	}
-	image, err := copier.OpenImage(k.reference)
-	if err != nil {
-		return copier.ImageResult{}, errors.Join(errNoReference, err)
+	return r
+}
+
+// tellImage logs what is wrong with earlier backups.
+func (d *Daemon) tellImage(k *tracked, res copier.ImageResult) {
+	if res.Missed > 0 {
+		k.now = nil // Nothing is to be built on what they say.
+		d.log.Error("parts of the image had changed although the bricks did not say so; this backup is right, earlier ones are outdated there: set [copy] track_images = false",
+			"claim", k.claim, "image", k.image, "bytes", res.Missed)
 	}
-	defer image.Close()
-	if image.Size() != c.Source.Size() {
-		return copier.ImageResult{}, fmt.Errorf("%w: it has %d bytes, not %d", errNoReference, image.Size(), c.Source.Size())
+	if res.Rotten > 0 {
+		d.log.Error("parts of the image in the last backup are no longer what was written; this backup is right, that one is damaged: glusterbackupd verify names it",
+			"claim", k.claim, "image", k.image, "path", k.last, "bytes", res.Rotten)
 	}
-	c.Reference = &copier.ImageReference{Image: image, SHA256: k.old.SHA256, Unchanged: k.changes.Unchanged, Audit: k.audit}
-	res, err := copier.CopyImage(ctx, c)
-	var failed *copier.ImageError
-	if errors.As(err, &failed) && failed.Op == copier.OpReadReference {
-		err = errors.Join(errNoReference, err)
-	}
-	return res, err
 }
 
 // keep writes what the bricks said beside the data. If the process dies in here,

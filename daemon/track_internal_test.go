@@ -3,12 +3,13 @@ package daemon
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,15 +17,11 @@ import (
 	"github.com/glusterbackupd/glusterbackupd/blockstore"
 	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/copier"
+	"github.com/glusterbackupd/glusterbackupd/manifest"
 	"github.com/glusterbackupd/glusterbackupd/tracking"
 )
 
 const trackedShard = 1 << 20
-
-func sumOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
-}
 
 // stateOf is a state of an image of three shards on one brick.
 func stateOf(snapshot string, at time.Time, changed ...int64) tracking.State {
@@ -39,79 +36,119 @@ func stateOf(snapshot string, at time.Time, changed ...int64) tracking.State {
 }
 
 // TestCopyImageWithReference has the second of three shards change, and all that
-// can be wrong with the last backup: the new one is right in any case.
+// can be wrong with the last backup, where the new image is a clone of it and where
+// it is not: the new backup is right, or its digests say that it is not.
 func TestCopyImageWithReference(t *testing.T) {
+	const unread = 2 * trackedShard
 	at := time.Date(2018, 12, 2, 0, 0, 0, 0, time.UTC)
 	old := bytes.Repeat([]byte{1}, 3*trackedShard)
 	now := bytes.Clone(old)
 	copy(now[trackedShard+4096:], "changed")
+	rotten := bytes.Clone(old)
+	rotten[5] ^= 1
 	for name, tt := range map[string]struct {
-		damage func(path string) error
-		live   func(data []byte)
-		audit  bool
-		unread int64
-		says   string
+		last          []byte // The image in the last backup as it is now; nil is none.
+		live          func(data []byte)
+		audit         bool
+		unread        int64 // Into a new file, and into a clone.
+		unreadCloned  int64
+		says, ofClone string
+		inherits      bool // A clone that is not read keeps the damage.
 	}{
-		"intact":     {unread: 2 * trackedShard},
-		"rotted":     {damage: func(path string) error { return flip(path, 5) }, says: "no longer what was written"},
-		"cut off":    {damage: func(path string) error { return os.Truncate(path, trackedShard) }, says: "no longer what was written"},
-		"gone":       {damage: os.Remove, says: "no longer what was written"},
-		"audit":      {audit: true},
-		"bad bricks": {audit: true, live: func(data []byte) { data[7] = 7 }, says: "bricks did not say so"},
+		"intact":     {last: old, unread: unread, unreadCloned: unread},
+		"rotted":     {last: rotten, unread: unread - trackedPiece, unreadCloned: unread, says: "no longer what was written", inherits: true},
+		"rot, audit": {last: rotten, audit: true, ofClone: "no longer what was written"},
+		"cut off":    {last: old[:trackedShard], says: "no longer what was written", ofClone: "no longer what was written"},
+		"gone":       {says: "no longer what was written", ofClone: "no longer what was written"},
+		"audit":      {last: old, audit: true},
+		"bad bricks": {last: old, audit: true, live: func(data []byte) { data[7] = 7 }, says: "bricks did not say so", ofClone: "bricks did not say so"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			dir, log := t.TempDir(), &bytes.Buffer{}
-			d := &Daemon{log: slog.New(slog.NewTextHandler(log, nil))}
-			want := bytes.Clone(now)
-			if tt.live != nil {
-				tt.live(want)
-			}
-			reference := imageFile(t, filepath.Join(dir, "old"), old)
-			source, err := copier.OpenImage(imageFile(t, filepath.Join(dir, "live"), want))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer source.Close()
-			target, cloned, err := copier.CreateImage(filepath.Join(dir, "new"), source.Size(), reference)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer target.Close()
-			if tt.damage != nil {
-				if err := tt.damage(reference); err != nil {
+		for _, clone := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, clone %v", name, clone), func(t *testing.T) {
+				dir, log := t.TempDir(), &bytes.Buffer{}
+				d := &Daemon{log: slog.New(slog.NewTextHandler(log, nil))}
+				want := bytes.Clone(now)
+				if tt.live != nil {
+					tt.live(want)
+				}
+				source, target := openImages(t, dir, want)
+				state := stateOf("s2", at.Add(time.Hour), 1)
+				k := tracked{to: filepath.Join(dir, "shards"), now: &state, last: filepath.Join(dir, "old"), pieces: trackedPieces(old), audit: tt.audit}
+				if tt.last != nil {
+					imageFile(t, k.last, tt.last)
+				}
+				changes, err := tracking.Compare(stateOf("s1", at), state)
+				if err != nil {
 					t.Fatal(err)
 				}
-			}
-			k := tracked{to: filepath.Join(dir, "shards"), old: stateOf("s1", at), reference: reference, audit: tt.audit}
-			k.old.SHA256 = sumOf(old)
-			state := stateOf("s2", at.Add(time.Hour), 1)
-			k.now = &state
-			if k.changes, err = tracking.Compare(k.old, state); err != nil {
-				t.Fatal(err)
-			}
-			res, err := d.copyImage(t.Context(), k, copier.ImageCopy{Source: source, Target: target, Compare: cloned, Fresh: !cloned, PieceSize: 64 << 10})
-			if err != nil || res.SHA256 != sumOf(want) || res.Unread != tt.unread {
-				t.Errorf("%+v, %v", res, err)
-			}
-			if got, err := os.ReadFile(filepath.Join(dir, "new")); err != nil || !bytes.Equal(got, want) {
-				t.Errorf("the new image is wrong: %v", err)
-			}
-			if (tt.says == "") != (log.Len() == 0) || !strings.Contains(log.String(), tt.says) {
-				t.Errorf("log: %s", log)
-			}
-			b := catalog.Backup{Dir: dir, Info: catalog.Info{SnapshotUUID: "s2"}}
-			kept, err := lastShards(b)
-			if tt.live != nil && errors.Is(err, fs.ErrNotExist) {
-				return // What lies is not kept.
-			}
-			if err != nil || kept.SHA256 != sumOf(want) {
-				t.Errorf("kept %+v, %v", kept, err)
-			}
-			b.Info.SnapshotUUID = "s1"
-			if _, err := lastShards(b); err == nil || errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("the state of another snapshot: %v", err)
-			}
-		})
+				k.changes = &changes
+				wantUnread, says := tt.unread, tt.says
+				if clone { // As CreateImage makes it where it can.
+					wantUnread, says = tt.unreadCloned, tt.ofClone
+					if _, err := target.WriteAt(tt.last, 0); err != nil {
+						t.Fatal(err)
+					}
+				}
+				res, err := d.copyImage(t.Context(), k, target, copier.ImageCopy{
+					Source: source, Compare: clone, Fresh: !clone, Digest: copier.PieceDigests, PieceSize: trackedPiece,
+				})
+				if err != nil || res.Pieces != trackedPieces(want) || res.Unread != wantUnread {
+					t.Errorf("%d bytes unread, want %d: %v", res.Unread, wantUnread, err)
+				}
+				got, err := os.ReadFile(filepath.Join(dir, "new"))
+				if right := bytes.Equal(got, want); err != nil || right == (clone && tt.inherits) {
+					t.Errorf("the new image is right: %v (%v)", right, err)
+				}
+				if (says == "") != (log.Len() == 0) || !strings.Contains(log.String(), says) {
+					t.Errorf("log: %s", log)
+				}
+				checkKept(t, dir, res.Pieces, tt.live != nil)
+			})
+		}
+	}
+}
+
+const trackedPiece = 64 << 10
+
+// trackedPieces digests an image the plain way.
+func trackedPieces(data []byte) manifest.Pieces {
+	p := manifest.Pieces{Size: trackedPiece}
+	for piece := range slices.Chunk(data, trackedPiece) {
+		sum := sha256.Sum256(piece)
+		p.SHA256 += string(sum[:])
+	}
+	return p
+}
+
+func openImages(t *testing.T, dir string, live []byte) (source, target *copier.ImageFile) {
+	t.Helper()
+	source, err := copier.OpenImage(imageFile(t, filepath.Join(dir, "live"), live))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = source.Close() })
+	target, _, err = copier.CreateImage(filepath.Join(dir, "new"), source.Size(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = target.Close() })
+	return source, target
+}
+
+// checkKept looks at what is kept of the bricks: nothing of those that lied.
+func checkKept(t *testing.T, dir string, pieces manifest.Pieces, lied bool) {
+	t.Helper()
+	b := catalog.Backup{Dir: dir, Info: catalog.Info{SnapshotUUID: "s2"}}
+	kept, err := lastShards(b)
+	if lied && errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil || kept.SHA256 != pieces.Digest() {
+		t.Errorf("kept %+v, %v", kept, err)
+	}
+	b.Info.SnapshotUUID = "s1"
+	if _, err := lastShards(b); err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the state of another snapshot: %v", err)
 	}
 }
 
@@ -134,7 +171,7 @@ func TestTrackWithoutBricks(t *testing.T) {
 	log := &bytes.Buffer{}
 	d := &Daemon{o: Options{TrackImages: true, Catalog: repo}, log: slog.New(slog.NewTextHandler(log, nil))}
 	k := d.track(t.Context(), s, Target{}, frozen{}, blockstore.Image{})
-	if k.now != nil || k.reference != "" || !strings.Contains(log.String(), "does not reach the bricks") {
+	if k.now != nil || k.changes != nil || !strings.Contains(log.String(), "does not reach the bricks") {
 		t.Errorf("%+v, log %s", k, log)
 	}
 	if err := k.keep("sum"); err != nil {
@@ -170,14 +207,4 @@ func imageFile(t *testing.T, path string, data []byte) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-// flip damages one byte.
-func flip(path string, at int) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	data[at] ^= 1
-	return os.WriteFile(path, data, 0o600)
 }

@@ -174,7 +174,7 @@ func (v *Verifier) look(c ClaimStatus) (unverified, error) {
 // then is no damage. An error says nothing about the backup.
 func (v *Verifier) verify(ctx context.Context, c ClaimStatus, b catalog.Backup) (intact bool, err error) {
 	r := v.o.Daemon().o.Catalog
-	err = b.Verify(ctx, "", nil)
+	err = b.Verify(ctx, catalog.VerifyOptions{})
 	if _, gone := r.Find(b.Key, b.ID); ctx.Err() != nil || errors.Is(gone, catalog.ErrNoBackup) && !errors.Is(gone, catalog.ErrDamaged) {
 		return false, nil //nolint:nilerr // It was removed, or the daemon ends.
 	}

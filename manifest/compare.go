@@ -73,8 +73,8 @@ type CompareOptions struct {
 	IgnoreExtra bool
 	// IgnoreFolderTimes passes over the modification times of folders.
 	IgnoreFolderTimes bool
-	// IgnoreContent compares files without their hashes.
-	IgnoreContent bool
+	// Sampled passes over the content of files that were got without a digest.
+	Sampled bool
 }
 
 // ErrNoHash says that contents cannot be compared because a hash is missing.
@@ -148,7 +148,12 @@ func compareEntries(w, g *Entry, o CompareOptions) ([]Difference, error) {
 	differ(DiffHardlink, w.HardlinkOf, g.HardlinkOf)
 	differ(describeXattrs(w.Xattrs, g.Xattrs))
 	differ(DiffSize, fmt.Sprint(w.Size), fmt.Sprint(g.Size))
-	if w.Type != File || w.Size != g.Size || o.IgnoreContent {
+	if w.Type != File || w.Size != g.Size || o.Sampled && g.SHA256 == "" && g.Pieces == (Pieces{}) {
+		return found, nil
+	}
+	if w.Pieces != (Pieces{}) && w.Pieces.Size == g.Pieces.Size {
+		want, got := w.Pieces.Differ(g.Pieces)
+		differ(DiffContent, want, got)
 		return found, nil
 	}
 	if w.SHA256 == "" || g.SHA256 == "" {

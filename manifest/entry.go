@@ -48,8 +48,11 @@ type Entry struct {
 	// Xattrs are the extended attributes that KeepXattr keeps; nil for none.
 	Xattrs map[string][]byte
 	// SHA256 is the content's digest, lower case hex. Only regular files have
-	// one, and all names of an inode the same. It is empty when Scan did not hash.
+	// one, and all names of an inode the same. It is empty when Scan did not hash,
+	// and where there are Pieces.
 	SHA256 string
+	// Pieces are the digests of a regular file's pieces, in place of SHA256.
+	Pieces Pieces
 }
 
 // check says what is wrong with the entry on its own.
@@ -74,6 +77,13 @@ func (e *Entry) check() error {
 		return fmt.Errorf("device number %d:%d of a %s", e.Major, e.Minor, e.Type)
 	case e.SHA256 != "" && (e.Type != File || !isSHA256(e.SHA256)):
 		return fmt.Errorf("sha256 %q of a %s", e.SHA256, e.Type)
+	case e.Pieces != (Pieces{}) && (e.Type != File || e.SHA256 != ""):
+		return fmt.Errorf("digests of pieces of a %s with sha256 %q", e.Type, e.SHA256)
+	}
+	if e.Pieces != (Pieces{}) {
+		if err := e.Pieces.fit(e.Size); err != nil {
+			return err
+		}
 	}
 	for name := range e.Xattrs {
 		if name == "" || strings.Contains(name, "\x00") {

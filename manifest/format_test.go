@@ -156,23 +156,31 @@ func TestEmptyManifest(t *testing.T) {
 	}
 }
 
-// TestGoldenText keeps the text of version 1 as it is: manifests outlive the
-// program.
+// TestGoldenText keeps the texts of all versions as they are: manifests outlive the
+// program. Only the newest one is written, and all of them are read.
 func TestGoldenText(t *testing.T) {
-	file, _ := write(t, sample())
-	golden, err := os.ReadFile("testdata/version1.json")
-	if err != nil {
-		t.Fatal(err)
+	image := manifest.Entry{
+		Path: "zimage", Type: manifest.File, Mode: 0o600, MTime: time.Unix(5, 0).UTC(), Size: int64(len(image())), Pieces: piecesOf(image()),
 	}
-	if diff := cmp.Diff(string(golden), unpack(t, file)); diff != "" {
-		t.Errorf("text differs from testdata/version1.json:\n%s", diff)
-	}
-	got, err := read(pack(t, string(golden)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(sample(), got); diff != "" {
-		t.Errorf("golden file reads as something else:\n%s", diff)
+	for name, want := range map[string][]manifest.Entry{
+		"testdata/version1.json": sample(),
+		"testdata/version2.json": append(sample(), image),
+	} {
+		golden, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, _ := write(t, want)
+		if diff := cmp.Diff(string(golden), unpack(t, file)); diff != "" && name == "testdata/version2.json" {
+			t.Errorf("text differs from %s:\n%s", name, diff)
+		}
+		got, err := read(pack(t, string(golden)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s reads as something else:\n%s", name, diff)
+		}
 	}
 }
 
@@ -351,9 +359,9 @@ func TestReaderSeesEveryFlippedBit(t *testing.T) {
 }
 
 func TestReaderVersion(t *testing.T) {
-	newer := pack(t, `{"format":"glusterbackupd manifest","version":2}`+"\n")
+	newer := pack(t, `{"format":"glusterbackupd manifest","version":3}`+"\n")
 	if _, err := read(newer); !errors.Is(err, manifest.ErrVersion) || errors.Is(err, manifest.ErrDamaged) {
-		t.Errorf("version 2: %v, want %v", err, manifest.ErrVersion)
+		t.Errorf("version 3: %v, want %v", err, manifest.ErrVersion)
 	}
 }
 

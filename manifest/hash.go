@@ -30,17 +30,35 @@ type hasher struct {
 	done int64
 }
 
+// job is a file that is read as a whole, or one piece of it.
+type job struct {
+	it    *item
+	piece int
+}
+
+const whole = -1
+
 // run works until jobs is closed. Once the context is done it only closes what
 // it gets.
-func (h *hasher) run(jobs <-chan *item) {
+func (h *hasher) run(jobs <-chan job) {
 	buf := make([]byte, pieceSize)
-	for it := range jobs {
-		h.job(it, buf)
-		close(it.done)
+	for j := range jobs {
+		if j.piece == whole {
+			h.whole(j.it, buf)
+			close(j.it.done)
+			continue
+		}
+		if size := int(j.it.pieces.size); len(buf) < size {
+			buf = make([]byte, size)
+		}
+		if err := h.piece(j.it, j.piece, buf); err != nil {
+			j.it.pieces.failed.CompareAndSwap(nil, &ScanError{h.root, j.it.entry.Path, "read", reason(err)})
+		}
+		j.it.pieceDone()
 	}
 }
 
-func (h *hasher) job(it *item, buf []byte) {
+func (h *hasher) whole(it *item, buf []byte) {
 	if it.fd < 0 { // The hash is known; only the progress is to be told.
 		h.advance(it.entry.Size)
 		return
@@ -82,6 +100,49 @@ func (h *hasher) sum(fd int, size int64, buf []byte) (string, error) {
 			return "", h.ctx.Err()
 		}
 	}
+}
+
+// piece reads one piece, and behind the last one, where there must be nothing.
+func (h *hasher) piece(it *item, n int, buf []byte) error {
+	if err := h.ctx.Err(); err != nil {
+		return err
+	}
+	f, err := os.Open(procPath(it.fd))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	p := it.pieces
+	off := int64(n) * p.size
+	buf = buf[:min(p.size, it.entry.Size-off)]
+	if _, err := f.ReadAt(buf, off); errors.Is(err, io.EOF) {
+		return ErrChanged
+	} else if err != nil {
+		return err
+	}
+	if end := off + int64(len(buf)); end == it.entry.Size {
+		var more [1]byte
+		if k, err := f.ReadAt(more[:], end); k > 0 || !errors.Is(err, io.EOF) {
+			return ErrChanged
+		}
+	}
+	sum := p.hasher.Sum(buf)
+	copy(p.sums[n*sha256.Size:], sum[:])
+	h.advance(int64(len(buf)))
+	return nil
+}
+
+// pieceDone says that a piece has its digest, or that there is no other piece.
+func (it *item) pieceDone() {
+	p := it.pieces
+	if p.left.Add(-1) > 0 {
+		return
+	}
+	closeFD(it.fd)
+	if it.failure = p.failed.Load(); it.failure == nil {
+		it.entry.Pieces = Pieces{p.size, string(p.sums)}
+	}
+	close(it.done)
 }
 
 // reason strips the path below /proc from an error of package os.

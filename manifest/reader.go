@@ -37,6 +37,7 @@ func (e *DamagedError) Unwrap() []error { return []error{ErrDamaged, e.Err} }
 type Reader struct {
 	source  source
 	in      *bufio.Reader
+	version int
 	lineNo  int64
 	entries int64
 	order   sequence
@@ -79,9 +80,10 @@ func NewReader(r io.Reader) (*Reader, error) {
 	switch {
 	case h.Format != formatName:
 		return nil, mr.fail(fmt.Errorf("format %q", h.Format))
-	case h.Version != formatVersion:
-		return nil, fmt.Errorf("%w %d, this program knows %d", ErrVersion, h.Version, formatVersion)
+	case h.Version < 1 || h.Version > formatVersion:
+		return nil, fmt.Errorf("%w %d, this program knows 1 to %d", ErrVersion, h.Version, formatVersion)
 	}
+	mr.version = h.Version
 	return mr, nil
 }
 
@@ -114,6 +116,9 @@ func (r *Reader) next() (e Entry, more bool, err error) {
 	}
 	if l.Path == "" && l.End != nil {
 		return Entry{}, false, r.end(&l)
+	}
+	if r.version == 1 && (l.PieceSize != 0 || l.Pieces != nil) {
+		return Entry{}, false, errors.New("digests of pieces in version 1")
 	}
 	if e, err = l.entry(); err != nil {
 		return Entry{}, false, err

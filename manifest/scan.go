@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"sync/atomic"
 )
 
 // ErrIncomplete says that a scan with ScanOptions.Failed left something out.
@@ -20,8 +21,13 @@ var ErrChanged = errors.New("file changed while it was read")
 // ScanOptions say what Scan reads. The zero value is the whole tree without
 // hashes.
 type ScanOptions struct {
-	// Hash fills Entry.SHA256, which reads every file.
+	// Hash fills Entry.SHA256 or Entry.Pieces, which reads every file.
 	Hash bool
+	// Content, when set, says which files are read at all; the others get no digest.
+	// It is asked once for each inode, with the entry of its first name.
+	Content func(e *Entry) bool
+	// Pieces are the files, by path, that get Entry.Pieces.
+	Pieces map[string]PieceScan
 	// Reference spares reading files that are also in another tree.
 	Reference *Reference
 	// Sub, when not empty, is the path of the only entry that is wanted, with
@@ -35,6 +41,17 @@ type ScanOptions struct {
 	// below is left out and the scan goes on, to return ErrIncomplete at its end.
 	// Without it the first such entry ends the scan.
 	Failed func(*ScanError) error
+
+	openLinks int // Instead of mostOpenLinks, for tests.
+}
+
+// PieceScan says how a file is digested piece by piece.
+type PieceScan struct {
+	// Size is that of a piece in bytes.
+	Size int64
+	// Known, when set, returns the digest of a piece that need not be read, 32
+	// bytes, or "".
+	Known func(n int) string
 }
 
 // Reference is a tree whose hashes are known, usually the previous backup. A
@@ -78,9 +95,11 @@ func (e *ScanError) Unwrap() error { return e.Err }
 // be read is an error, a *ScanError.
 //
 // Scan holds one open file per level of folders, and in memory the names of
-// the folders on the way to the current entry, and one record (some 100 bytes
-// and the path) for each inode of which not all names were met yet. In a tree
-// that shares its inodes with another one, that is each shared file.
+// what is in the folders on the way to the current entry, and one record (some
+// 100 bytes and the path) for each inode of which not all names were met yet. In
+// a tree that shares its inodes with another one, that would be each shared file:
+// so from 100,000 records on, inodes without a second name in the tree are looked
+// for, in a walk of its own, and only those with one are kept.
 func Scan(ctx context.Context, root string, o ScanOptions, emit func(Entry) error) error {
 	if o.Sub != "" {
 		if err := checkPath(o.Sub); err != nil {
@@ -144,15 +163,16 @@ type item struct {
 	link    *link         // Of an inode with several names.
 	fd      int           // For the hasher, which closes it.
 	done    chan struct{} // Closed by the hasher; nil when there is none.
+	pieces  *pieces       // When the hasher is to make Entry.Pieces.
 }
 
-// link is an inode with several names. The walker alone uses path and left;
-// sum and failed belong to the goroutine that collects.
-type link struct {
-	path   string
-	left   uint64 // Names not met yet.
-	sum    string
-	failed *ScanError
+// pieces are the digests of a file that several hashers make.
+type pieces struct {
+	hasher *PieceHasher
+	size   int64
+	sums   []byte
+	left   atomic.Int64 // Pieces without a digest, and one for the walker.
+	failed atomic.Pointer[ScanError]
 }
 
 // wait waits for the hash, or takes it from the inode's first name.
@@ -163,9 +183,9 @@ func (it *item) wait() {
 	switch {
 	case it.link == nil:
 	case it.entry.HardlinkOf == "":
-		it.link.sum, it.link.failed = it.entry.SHA256, it.failure
+		it.link.sum, it.link.pieces, it.link.failed = it.entry.SHA256, it.entry.Pieces, it.failure
 	default:
-		it.entry.SHA256 = it.link.sum
+		it.entry.SHA256, it.entry.Pieces = it.link.sum, it.link.pieces
 		if first := it.link.failed; first != nil {
 			it.failure = &ScanError{first.Root, it.entry.Path, first.Op, first.Err}
 		}

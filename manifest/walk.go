@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"context"
+	"crypto/sha256"
 	"os"
 	"slices"
 	"strconv"
@@ -18,12 +19,12 @@ type walker struct {
 	ctx  context.Context
 	root string
 	o    ScanOptions
-	jobs chan *item
+	jobs chan job
 	out  chan *item
 	err  error // What ended the walk, for the reader of out once it is closed.
 
 	dev    uint64
-	links  map[uint64]*link // By inode number; there is one device only.
+	links  openLinks
 	ref    *reference
 	xattrs *xattrReader
 	target []byte
@@ -38,8 +39,8 @@ type folder struct {
 func newWalker(ctx context.Context, root string, o ScanOptions) *walker {
 	return &walker{
 		ctx: ctx, root: root, o: o,
-		jobs: make(chan *item, hashers), out: make(chan *item, queued),
-		links: map[uint64]*link{}, xattrs: newXattrReader(), target: make([]byte, unix.PathMax+1),
+		jobs: make(chan job, hashers), out: make(chan *item, queued),
+		links: openLinks{byInode: map[uint64]*link{}}, xattrs: newXattrReader(), target: make([]byte, unix.PathMax+1),
 	}
 }
 
@@ -112,9 +113,15 @@ func (w *walker) visit(at folder, name, path string) error {
 	if it.entry.Type == Dir {
 		return w.enter(at, fd, name, it)
 	}
-	w.connect(it, &st)
-	if !w.o.Hash || it.entry.Type != File || it.entry.HardlinkOf != "" {
+	if err := w.connect(it, &st); err != nil {
+		return err
+	}
+	if !w.o.Hash || it.entry.Type != File || it.entry.HardlinkOf != "" || w.o.Content != nil && !w.o.Content(&it.entry) {
 		return w.send(it)
+	}
+	if scan, ok := w.o.Pieces[path]; ok {
+		kept = true
+		return w.pieces(it, fd, scan)
 	}
 	if it.entry.SHA256, err = w.ref.sum(&it.entry, &st, at.ref, name); err != nil {
 		return err
@@ -124,12 +131,40 @@ func (w *walker) visit(at folder, name, path string) error {
 	}
 	it.done = make(chan struct{})
 	select {
-	case w.jobs <- it:
+	case w.jobs <- job{it, whole}:
 		kept = it.fd == fd
 	case <-w.ctx.Done():
 		return w.ctx.Err()
 	}
 	return w.send(it)
+}
+
+// pieces sends a file of which the hashers read those pieces that are not known.
+// Whoever is done last closes fd.
+func (w *walker) pieces(it *item, fd int, scan PieceScan) error {
+	p := &pieces{size: scan.Size, hasher: NewPieceHasher(scan.Size)}
+	it.fd, it.done, it.pieces = fd, make(chan struct{}), p
+	defer it.pieceDone()
+	count := int(PieceCount(it.entry.Size, scan.Size))
+	p.sums = make([]byte, count*sha256.Size)
+	p.left.Store(int64(count) + 1)
+	if err := w.send(it); err != nil {
+		p.left.Store(1)
+		return err
+	}
+	for n := range count {
+		if scan.Known != nil && copy(p.sums[n*sha256.Size:], scan.Known(n)) == sha256.Size {
+			p.left.Add(-1)
+			continue
+		}
+		select {
+		case w.jobs <- job{it, n}:
+		case <-w.ctx.Done():
+			p.left.Add(int64(n - count))
+			return w.ctx.Err()
+		}
+	}
+	return nil
 }
 
 // enter sends a folder, opened as fd, and everything in it. A folder of which
@@ -194,23 +229,6 @@ func (w *walker) describe(fd int, e *Entry, st *unix.Stat_t) (op string, err err
 		return "read xattrs of", err
 	}
 	return "", nil
-}
-
-// connect finds the first name of an inode with several names.
-func (w *walker) connect(it *item, st *unix.Stat_t) {
-	if st.Nlink < 2 {
-		return
-	}
-	first, ok := w.links[st.Ino]
-	if !ok {
-		it.link = &link{path: it.entry.Path, left: uint64(st.Nlink) - 1} //nolint:unconvert // 32 bits on arm64.
-		w.links[st.Ino] = it.link
-		return
-	}
-	it.link, it.entry.HardlinkOf = first, first.path
-	if first.left--; first.left == 0 {
-		delete(w.links, st.Ino)
-	}
 }
 
 func (w *walker) fail(path, op string, err error) error {

@@ -32,7 +32,7 @@ func brick(name string, asked time.Time) tracking.Brick {
 // second and the fifth are missing.
 func state(at time.Time, snapshot string) tracking.State {
 	return tracking.State{
-		Version: 1, Repository: "f43141a24f6038066464a7eefdbbb174", SnapshotUUID: snapshot, Taken: at, VolumeID: "v", GFID: "g", SHA256: "s",
+		Version: 2, Repository: "f43141a24f6038066464a7eefdbbb174", SnapshotUUID: snapshot, Taken: at, VolumeID: "v", GFID: "g", SHA256: "s",
 		Size: 4*shard + 5, ShardSize: shard,
 		Bricks: []tracking.Brick{brick("a:/b", at.Add(3*time.Second)), brick("b:/b", at.Add(3*time.Second))},
 	}

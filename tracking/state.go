@@ -10,7 +10,7 @@ import (
 )
 
 // version of the format of a State; docs/format.md describes it.
-const version = 1
+const version = 2
 
 // State is what the bricks of a frozen snapshot say of one image.
 type State struct {
@@ -26,7 +26,8 @@ type State struct {
 	VolumeID string `json:"volumeID"`
 	// GFID is Gluster's id of the image's file, in lower case with hyphens.
 	GFID string `json:"gfid"`
-	// SHA256 is the digest of the whole image as it was backed up, in hex.
+	// SHA256 is one digest of those of the image's pieces as it was backed up, in
+	// hex: manifest.Pieces.Digest.
 	SHA256 string `json:"sha256"`
 	// Size is that of the image, ShardSize that of its pieces, in bytes.
 	Size      int64 `json:"size"`

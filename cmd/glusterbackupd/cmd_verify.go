@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +17,8 @@ import (
 )
 
 func newVerifyCommand(g *globals) *cobra.Command {
-	var at string
+	var at, part string
+	var days int
 	var source bool
 	cmd := &cobra.Command{
 		Use:   "verify [NAMESPACE/CLAIM]",
@@ -25,29 +28,67 @@ owner, mode, times and attributes with the manifest, and names what differs. All
 damaged backups are found, also those that list leaves out because they cannot be
 used. It changes nothing and takes no lock.
 
+With --days N it reads the content of one Nth: called once a day, it has read
+everything after N days. --part says which one. All else is compared every time.
+
 With --against-source it compares one backup, the latest if --at names no other,
 with the Gluster snapshot that it was made from, byte by byte. That one must still
 exist ([retention] snapshots), and the volume is locked meanwhile.
 
 ` + exitCodeHelp,
-		Example: "  glusterbackupd verify\n  glusterbackupd verify media/photos --at latest\n  glusterbackupd verify shop/db --against-source",
+		Example: "  glusterbackupd verify\n  glusterbackupd verify media/photos --at latest\n  glusterbackupd verify --days 30\n  glusterbackupd verify shop/db --against-source",
 		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if at != "" && len(names) == 0 {
 				return usagef("--at needs a claim: name it as NAMESPACE/CLAIM")
 			}
+			sample, err := sampleOf(part, days, time.Now())
+			if err != nil {
+				return err
+			}
 			if source {
 				if len(names) == 0 {
 					return usagef("--against-source needs a claim: name it as NAMESPACE/CLAIM")
 				}
+				if sample.Parts > 0 {
+					return usagef("--against-source compares everything: leave --days and --part out")
+				}
 				return runVerifySource(cmd.Context(), g, names[0], at)
 			}
-			return runVerify(cmd.Context(), g, names, at)
+			return runVerify(cmd.Context(), g, names, at, sample)
 		},
 	}
 	cmd.Flags().StringVar(&at, "at", "", "only one backup: latest, a date as 20181202, or a time as 20181202T000000Z")
+	cmd.Flags().IntVar(&days, "days", 0, "read one part of the content, another one each day, and everything in so many days")
+	cmd.Flags().StringVar(&part, "part", "", "read one part of the content, as in 3/30")
+	cmd.MarkFlagsMutuallyExclusive("days", "part")
 	cmd.Flags().BoolVar(&source, "against-source", false, "compare with the Gluster snapshot that the backup was made from")
 	return cmd
+}
+
+// mostParts is more than anybody needs, and less than what would overflow.
+const mostParts = 100_000
+
+// sampleOf returns the part of the content that is to be read. With days it is that
+// of the day, which begins at midnight UTC.
+func sampleOf(part string, days int, now time.Time) (catalog.Sample, error) {
+	var s catalog.Sample
+	switch {
+	case days != 0:
+		if days < 1 || days > mostParts {
+			return s, usagef("--days is from 1 to %d", mostParts)
+		}
+		s = catalog.Sample{Part: int(now.Unix() / (24 * 60 * 60) % int64(days)), Parts: days}
+	case part != "":
+		text, of, _ := strings.Cut(part, "/")
+		n, err := strconv.Atoi(text)
+		parts, otherErr := strconv.Atoi(of)
+		s = catalog.Sample{Part: n - 1, Parts: parts}
+		if errors.Join(err, otherErr, s.Validate()) != nil || parts < 1 || parts > mostParts {
+			return s, usagef("--part %q: write it as in 3/30, which is the third of thirty parts", part)
+		}
+	}
+	return s, nil
 }
 
 // What verify says about a backup. The words are part of the output's interface.
@@ -83,7 +124,7 @@ type differenceOutput struct {
 	Got  string `json:"got,omitempty"`
 }
 
-func runVerify(ctx context.Context, g *globals, names []string, at string) error {
+func runVerify(ctx context.Context, g *globals, names []string, at string, sample catalog.Sample) error {
 	c, err := g.parse()
 	if err != nil {
 		return err
@@ -98,7 +139,7 @@ func runVerify(ctx context.Context, g *globals, names []string, at string) error
 	}
 	p := newProgress(g.err)
 	for _, b := range backups {
-		row, err := verifyBackup(ctx, r, b, p)
+		row, err := verifyBackup(ctx, r, b, sample, p)
 		if err != nil {
 			p.done()
 			return errors.Join(err, g.printVerified(rows))
@@ -168,15 +209,15 @@ func problemRow(p catalog.Problem) verifyOutput {
 
 // verifyBackup reads one backup. The error is one that ends the command: an
 // interruption, or a BackupDisk that is gone.
-func verifyBackup(ctx context.Context, r *catalog.Repository, b catalog.Backup, p *progress) (verifyOutput, error) {
+func verifyBackup(ctx context.Context, r *catalog.Repository, b catalog.Backup, sample catalog.Sample, p *progress) (verifyOutput, error) {
 	row := verifyOutput{Claim: b.Key.String(), ID: b.ID, Files: b.Summary.Files, Bytes: b.Summary.Bytes}
 	start := time.Now()
 	event := daemon.Event{Claim: b.Key, Phase: daemon.PhaseVerify + daemon.Phase(" "+b.ID)}
 	p.observe(event)
-	err := b.Verify(ctx, "", func(read int64) {
-		event.Progress = copier.Progress{Bytes: read, TotalBytes: b.Summary.Bytes}
+	err := b.Verify(ctx, catalog.VerifyOptions{Sample: sample, Progress: func(read int64) {
+		event.Progress = copier.Progress{Bytes: read, TotalBytes: b.Summary.Bytes / int64(max(1, sample.Parts))}
 		p.observe(event)
-	})
+	}})
 	row.took = time.Since(start)
 	row.TookSeconds = row.took.Seconds()
 	if err == nil {
