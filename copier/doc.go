@@ -25,6 +25,6 @@
 // inode, change time and link count must be equal, or else the content.
 // That is right for files on volumes that are not sharded. It is wrong for
 // images: on a sharded volume a write beyond the first shard moves neither size
-// nor times. CopyImage therefore never looks at them and always reads
-// everything.
+// nor times. CopyImage therefore never looks at them, and reads everything but what
+// somebody who knows better vouches for (ImageReference).
 package copier

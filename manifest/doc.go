@@ -10,7 +10,7 @@
 //
 // A manifest says everything that a restore must bring back: type, mode, owner,
 // size, modification time, symlink target, device number, hard links, extended
-// attributes with POSIX ACLs, and the SHA-256 of the content. It knows nothing
+// attributes with POSIX ACLs, and the SHA-256 of the content or of its pieces. It knows nothing
 // of access and change times, inode flags, holes, or SELinux labels.
 //
 // The package does not copy, repair or restore anything, does not know where

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -89,7 +90,7 @@ func (r *runs) small(ctx context.Context) error {
 		return err
 	}
 	from := filepath.Join(v.dir, "data")
-	if err := fill(ctx, from, r.files); err != nil {
+	if err := fill(ctx, from, r.files, small); err != nil {
 		return err
 	}
 	name := fmt.Sprintf("%d small files, first copy", r.files)
@@ -101,6 +102,9 @@ func (r *runs) small(ctx context.Context) error {
 		return err
 	}
 	if err := r.compare(ctx, "unchanged, next version", v, from, append(next, find)); err != nil {
+		return err
+	}
+	if err := r.verify(ctx, v); err != nil {
 		return err
 	}
 	back := filepath.Join(v.dir, "back")
@@ -119,6 +123,14 @@ func (r *runs) small(ctx context.Context) error {
 	})
 }
 
+// verify reads the copy of the small files, as verify does.
+func (r *runs) verify(ctx context.Context, v *volume) error {
+	return r.compare(ctx, fmt.Sprintf("verify of %d files, on the disk of the copies", r.files), v, filepath.Join(r.disk, "small"), []tool{
+		{"find -type f -exec cat {} +", nil, func(from, _ string) []string { return []string{"find", from, "-type", "f", "-exec", "cat", "{}", "+"} }},
+		{"glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, "") }},
+	})
+}
+
 // late is a volume on which each operation takes a millisecond.
 func (r *runs) late(ctx context.Context) error {
 	v, err := r.volume(ctx, "late")
@@ -126,7 +138,7 @@ func (r *runs) late(ctx context.Context) error {
 		return err
 	}
 	from := filepath.Join(v.dir, "data")
-	if err := fill(ctx, from, r.delayed); err != nil {
+	if err := fill(ctx, from, r.delayed, small); err != nil {
 		return err
 	}
 	next, err := r.versions(ctx, from, "late")
@@ -149,7 +161,7 @@ func (r *runs) changes(ctx context.Context) error {
 		return err
 	}
 	from := filepath.Join(v.dir, "data")
-	if err := fill(ctx, from, r.many); err != nil {
+	if err := fill(ctx, from, r.many, small); err != nil {
 		return err
 	}
 	next, err := r.versions(ctx, from, "changes")
@@ -162,7 +174,11 @@ func (r *runs) changes(ctx context.Context) error {
 	return r.compare(ctx, fmt.Sprintf("1 %% of %d files changed", r.many), v, from, next)
 }
 
-// images is an image on a sharded volume: first copy, and a changed one.
+// shard is the size of the shards of the image.
+const shard = 64 << 20
+
+// images is an image on a sharded volume: first copy, one of which blocks all over it
+// have changed, one of which one shard has, and what verify does.
 func (r *runs) images(ctx context.Context) error {
 	v, err := r.volume(ctx, "images", "features.shard=on", "features.shard-block-size=64MB")
 	if err != nil {
@@ -172,45 +188,145 @@ func (r *runs) images(ctx context.Context) error {
 	if err := writeImage(from, r.image); err != nil {
 		return err
 	}
+	dd := tool{"dd bs=4M of=/dev/null", nil, func(from, _ string) []string { return []string{"dd", "bs=4M", "if=" + from, "of=/dev/null"} }}
 	name := fmt.Sprintf("image of %d MiB, %d MiB of data", r.image>>20, r.image>>20*3/8)
 	err = r.compare(ctx, name+", first copy", v, from, []tool{
 		{"rsync -aS", nil, func(from, to string) []string { return []string{"rsync", "-aS", from, to} }},
 		{"cp --sparse=always", nil, func(from, to string) []string { return []string{"cp", "--sparse=always", from, to} }},
-		{"dd bs=4M of=/dev/null", nil, func(from, _ string) []string { return []string{"dd", "bs=4M", "if=" + from, "of=/dev/null"} }},
+		dd,
 		{"glusterbackupd", nil, func(from, to string) []string { return ours("image", from, to) }},
+		{"glusterbackupd, fsync", nil, func(from, to string) []string { return ours("image", from, to, "-sync") }},
 	})
 	if err != nil {
 		return err
 	}
-	one, written := filepath.Join(r.disk, "image"), filepath.Join(r.disk, "written")
-	if _, err := timed(ctx, ours("image", from, one)...); err != nil {
+	one := filepath.Join(r.disk, "image")
+	said := one + ".said"
+	if _, err := timed(ctx, ours("image", from, one, "-says", said)...); err != nil {
 		return err
 	}
-	if err := changeBlocks(from, r.image, 3); err != nil {
+	if err := r.changedImage(ctx, v, from, one, said); err != nil {
 		return err
 	}
-	clone := func(ctx context.Context, to string) error { return run(ctx, "cp", "--reflink=always", one, to) }
-	err = r.compare(ctx, "1 % of its blocks changed", v, from, []tool{
-		{"rsync -I --inplace onto a reflink", clone, func(from, to string) []string {
-			return []string{"rsync", "-aI", "--inplace", "--no-whole-file", from, to}
-		}},
+	if err := r.changedShard(ctx, v, from, one); err != nil {
+		return err
+	}
+	return r.compare(ctx, "verify of the image, on the disk of the copies", v, one, []tool{
+		dd,
+		{"glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, "") }},
+	})
+}
+
+// changedImage has one of a hundred blocks change. Without tracking.
+func (r *runs) changedImage(ctx context.Context, v *volume, from, one, before string) error {
+	if err := changeBlocks(from, 0, r.image, r.image/block/100, 3); err != nil {
+		return err
+	}
+	after := one + ".after"
+	err := r.compare(ctx, "1 % of its blocks changed", v, from, []tool{
+		r.rsyncOnto(one),
 		{"glusterbackupd", nil, func(from, to string) []string {
-			return ours("image", from, to, "-reference", one, "-fingerprints", written)
+			return ours("image", from, to, "-reference", one, "-pieces", before, "-says", after)
+		}},
+		{"glusterbackupd, fsync", nil, func(from, to string) []string {
+			return ours("image", from, to, "-reference", one, "-pieces", before, "-says", after, "-sync")
 		}},
 	})
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(written)
-	if err != nil {
+	var s said
+	if err := readJSON(after, &s); err != nil {
 		return err
 	}
-	n, err := strconv.ParseInt(string(text), 10, 64)
-	if err != nil {
-		return err
-	}
-	r.table.note("glusterbackupd hashes each image whole and waits until it is on the disk; the other tools do neither, and dd writes nothing.")
+	r.table.note("glusterbackupd digests each piece of an image; the other tools do not, and dd writes nothing. With fsync it waits until the image is on the disk, which no other tool does.")
 	r.table.note("Of the changed image, %.1f MiB were changed and glusterbackupd wrote %.1f MiB.",
-		float64(r.image/block/100*block)/(1<<20), float64(n)/(1<<20))
+		float64(r.image/block/100*block)/(1<<20), float64(s.Written)/(1<<20))
 	return nil
+}
+
+// changedShard has some blocks of one shard change, which is known.
+func (r *runs) changedShard(ctx context.Context, v *volume, from, one string) error {
+	if err := os.Remove(one); err != nil {
+		return err
+	}
+	before := one + ".before"
+	if _, err := timed(ctx, ours("image", from, one, "-says", before)...); err != nil {
+		return err
+	}
+	changed := r.image / shard / 2
+	if err := changeBlocks(from, changed*shard, shard, 100, 4); err != nil {
+		return err
+	}
+	name := fmt.Sprintf("1 of its %d shards changed, tracked", r.image/shard)
+	r.table.note("What the bricks say of the shards is known in the case with one shard; to ask them takes a look at each shard's inode on each brick, over ssh.")
+	tracked := func(from, to string) []string {
+		return ours("image", from, to, "-reference", one, "-pieces", before, "-changed", strconv.FormatInt(changed, 10))
+	}
+	return r.compare(ctx, name, v, from, []tool{
+		r.rsyncOnto(one),
+		{"glusterbackupd", nil, tracked},
+		{"glusterbackupd, fsync", nil, func(from, to string) []string { return append(tracked(from, to), "-sync") }},
+	})
+}
+
+// rsyncOnto is what an admin would do with an image on a disk with reflinks.
+func (r *runs) rsyncOnto(one string) tool {
+	clone := func(ctx context.Context, to string) error { return run(ctx, "cp", "--reflink=always", one, to) }
+	return tool{"rsync -I --inplace onto a reflink", clone, func(from, to string) []string {
+		return []string{"rsync", "-aI", "--inplace", "--no-whole-file", from, to}
+	}}
+}
+
+// million is what a large tree needs of memory, on local disks, where that is no
+// other than on Gluster and does not take hours.
+func (r *runs) million(ctx context.Context) error {
+	once := *r
+	once.repeat, r = 1, &once // Its memory hardly changes from run to run.
+	v := &volume{stage: r.stage}
+	from, known := filepath.Join(r.disk, "million"), filepath.Join(r.disk, "million.known")
+	if err := fill(ctx, from, r.large, tiny); err != nil {
+		return err
+	}
+	one, list := filepath.Join(r.disk, "million.one"), filepath.Join(r.disk, "million.list")
+	time.Sleep(3 * time.Second) // Of younger files the engine keeps no fingerprint.
+	name := fmt.Sprintf("%d tiny files, from disk to disk, once", r.large)
+	err := r.compare(ctx, name+", first copy", v, from, []tool{
+		{"rsync -aHAXS", mkdir, func(from, to string) []string {
+			return []string{"rsync", "-aHAXS", "--numeric-ids", contents(from), contents(to)}
+		}},
+		{"glusterbackupd, native", func(ctx context.Context, to string) error {
+			return errors.Join(os.RemoveAll(known), mkdir(ctx, to))
+		}, func(from, to string) []string { return ours("native", from, to, "-fingerprints", known) }},
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(r.disk, "copy"), one); err != nil {
+		return err
+	}
+	next := filepath.Join(r.disk, "next.known")
+	err = r.compare(ctx, name+", unchanged", v, from, []tool{
+		{"rsync -aHAXS --link-dest", mkdir, func(from, to string) []string {
+			return []string{"rsync", "-aHAXS", "--numeric-ids", "--link-dest=" + one, contents(from), contents(to)}
+		}},
+		{"glusterbackupd, native", func(ctx context.Context, to string) error {
+			return errors.Join(os.RemoveAll(next), mkdir(ctx, to))
+		}, func(from, to string) []string {
+			return ours("native", from, to, "-reference", one, "-known", known, "-fingerprints", next)
+		}},
+	})
+	if err != nil {
+		return err
+	}
+	// All files of one have a second name now.
+	if err := os.Rename(filepath.Join(r.disk, "copy"), filepath.Join(r.disk, "million.two")); err != nil {
+		return err
+	}
+	return r.compare(ctx, fmt.Sprintf("manifest of %d files", r.large), v, one, []tool{
+		{"glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, list) }},
+		{"glusterbackupd, next version", nil, func(_, _ string) []string {
+			return ours("scan", filepath.Join(r.disk, "million.two"), "", "-reference", one, "-known", list)
+		}},
+	})
 }

@@ -18,10 +18,10 @@ func fileName(dir string, i int) string {
 	return filepath.Join(dir, fmt.Sprintf("%03d", i/perFolder/100), fmt.Sprintf("%05d", i/perFolder), fmt.Sprintf("file-%07d", i))
 }
 
-// writeFile writes content of log-normal size, median 4 KiB, from the seeds.
-func writeFile(path string, i, version uint64) error {
+// writeFile writes content of log-normal size from the seeds.
+func writeFile(path string, median float64, i, version uint64) error {
 	rng := rand.New(rand.NewPCG(i, version))
-	size := int(min(math.Exp(math.Log(4096)+1.3*rng.NormFloat64()), 1<<20))
+	size := int(min(math.Exp(math.Log(median)+1.3*rng.NormFloat64()), 1<<20))
 	content := make([]byte, size)
 	for at := range content {
 		content[at] = byte(rng.Uint32())
@@ -29,8 +29,15 @@ func writeFile(path string, i, version uint64) error {
 	return os.WriteFile(path, content, 0o644)
 }
 
+// The medians of the sizes of small files in bytes: those of most cases, and those of
+// a tree of which only the number of files counts.
+const (
+	small = 4096
+	tiny  = 100
+)
+
 // fill makes n small files.
-func fill(ctx context.Context, dir string, n int) error {
+func fill(ctx context.Context, dir string, n int, median float64) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for first := 0; first < n && ctx.Err() == nil; first += perFolder {
@@ -39,7 +46,7 @@ func fill(ctx context.Context, dir string, n int) error {
 				return err
 			}
 			for i := first; i < min(first+perFolder, n); i++ {
-				if err := writeFile(fileName(dir, i), uint64(i), 1); err != nil {
+				if err := writeFile(fileName(dir, i), median, uint64(i), 1); err != nil {
 					return err
 				}
 			}
@@ -52,7 +59,7 @@ func fill(ctx context.Context, dir string, n int) error {
 // changeOnePercent writes every hundredth file anew.
 func changeOnePercent(dir string, n int, version uint64) error {
 	for i := 0; i < n; i += 100 {
-		if err := writeFile(fileName(dir, i), uint64(i), version); err != nil {
+		if err := writeFile(fileName(dir, i), small, uint64(i), version); err != nil {
 			return err
 		}
 	}
@@ -68,9 +75,10 @@ func writeImage(path string, size int64) error {
 		return err
 	}
 	defer f.Close()
-	rng, buf := rand.NewChaCha8([32]byte{1}), make([]byte, 16<<20)
+	// Small, because what this process takes counts for those that it starts.
+	rng, buf := rand.NewChaCha8([32]byte{1}), make([]byte, 256<<10)
 	for off := int64(0); off < size; off += int64(len(buf)) {
-		if off/int64(len(buf))%8 >= 3 {
+		if off/(16<<20)%8 >= 3 {
 			continue
 		}
 		_, _ = rng.Read(buf)
@@ -84,8 +92,9 @@ func writeImage(path string, size int64) error {
 	return f.Close()
 }
 
-// changeBlocks overwrites 1 % of the blocks, chosen at random.
-func changeBlocks(path string, size int64, seed uint64) error {
+// changeBlocks overwrites n of the blocks of the size bytes at off, chosen at
+// random.
+func changeBlocks(path string, off, size, n int64, seed uint64) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
@@ -93,11 +102,11 @@ func changeBlocks(path string, size int64, seed uint64) error {
 	defer f.Close()
 	rng := rand.New(rand.NewPCG(seed, 2))
 	buf := make([]byte, block)
-	for range size / block / 100 {
+	for range n {
 		for at := range buf {
 			buf[at] = byte(rng.Uint32())
 		}
-		if _, err := f.WriteAt(buf, rng.Int64N(size/block)*block); err != nil {
+		if _, err := f.WriteAt(buf, off+rng.Int64N(size/block)*block); err != nil {
 			return err
 		}
 	}

@@ -25,6 +25,7 @@ import (
 type options struct {
 	dir, out, only       string
 	files, many, delayed int
+	large                int
 	image                int64
 	repeat               int
 }
@@ -49,6 +50,7 @@ func start() error {
 	flag.IntVar(&o.files, "files", 20000, "small files")
 	flag.IntVar(&o.many, "many", 100000, "files of which 1 % change")
 	flag.IntVar(&o.delayed, "delayed", 4000, "files on the volume that answers late")
+	flag.IntVar(&o.large, "large", 1000000, "files of the tree whose memory counts")
 	flag.Int64Var(&o.image, "image", 4<<30, "size of the image in bytes")
 	flag.IntVar(&o.repeat, "repeat", 3, "repetitions, of which the median counts")
 	flag.StringVar(&o.only, "only", "", "run only the part of this name")
@@ -101,6 +103,7 @@ func measure(ctx context.Context, o options) error {
 		{"1 ms for each operation", r.late},
 		{"few changes", r.changes},
 		{"images", r.images},
+		{"a large tree", r.million},
 	} {
 		if o.only != "" && o.only != step.name {
 			continue

@@ -126,7 +126,8 @@ func (s *stage) await(ctx context.Context, args ...string) error {
 	}
 }
 
-// volume is a Gluster volume, mounted at dir.
+// volume is a Gluster volume, mounted at dir; without dir it is none, for what
+// happens on local disks only.
 type volume struct {
 	stage     *stage
 	name, dir string
@@ -185,11 +186,13 @@ func (v *volume) mount(ctx context.Context) error {
 
 // cold makes the client forget everything, and the kernel what it can.
 func (v *volume) cold(ctx context.Context) error {
-	if err := run(ctx, "umount", v.dir); err != nil {
-		return err
+	if v.dir != "" {
+		if err := run(ctx, "umount", v.dir); err != nil {
+			return err
+		}
 	}
 	unix.Sync()
-	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0o200); err != nil {
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0o200); err != nil || v.dir == "" {
 		return err
 	}
 	return v.mount(ctx)

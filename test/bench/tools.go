@@ -3,17 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/glusterbackupd/glusterbackupd/copier"
 )
 
 // result is what one run of a tool took.
@@ -48,60 +44,6 @@ func ours(engine, from, to string, more ...string) []string {
 		self = os.Args[0]
 	}
 	return append([]string{self, "copy", "-engine", engine, "-from", from, "-to", to}, more...)
-}
-
-// copyOnce is the process that is measured for our engines.
-func copyOnce(args []string) error {
-	flags := flag.NewFlagSet("copy", flag.ContinueOnError)
-	engine := flags.String("engine", "native", "native, rsync or image")
-	var t copier.Tree
-	flags.StringVar(&t.Source, "from", "", "source")
-	flags.StringVar(&t.Dest, "to", "", "destination")
-	flags.StringVar(&t.Reference, "reference", "", "earlier copy")
-	flags.StringVar(&t.Fingerprints, "fingerprints", "", "file of fingerprints to write")
-	flags.StringVar(&t.ReferenceFingerprints, "known", "", "file of fingerprints of the earlier copy")
-	flags.BoolVar(&t.Sync, "sync", false, "fsync each file")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	ctx := context.Background()
-	switch *engine {
-	case "native":
-		e, err := copier.NewNative(copier.NativeOptions{})
-		if err != nil {
-			return err
-		}
-		_, err = e.Copy(ctx, t)
-		return err
-	case "rsync":
-		e, err := copier.NewRsync(copier.RsyncOptions{})
-		if err != nil {
-			return err
-		}
-		_, err = e.Copy(ctx, t)
-		return err
-	case "image":
-		return copyImage(ctx, t)
-	}
-	return fmt.Errorf("no engine %q", *engine)
-}
-
-func copyImage(ctx context.Context, t copier.Tree) error {
-	src, err := copier.OpenImage(t.Source)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, cloned, err := copier.CreateImage(t.Dest, src.Size(), t.Reference)
-	if err != nil {
-		return err
-	}
-	defer dst.Close()
-	res, err := copier.CopyImage(ctx, copier.ImageCopy{Source: src, Target: dst, Compare: cloned, Fresh: !cloned})
-	if err == nil && t.Fingerprints != "" { // Where to say how much was written.
-		err = os.WriteFile(t.Fingerprints, []byte(strconv.FormatInt(res.Written, 10)), 0o600)
-	}
-	return errors.Join(err, dst.Close())
 }
 
 // tool is one line of a case. It copies from a folder to one that it makes.

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/glusterbackupd/glusterbackupd/copier"
+	"github.com/glusterbackupd/glusterbackupd/manifest"
+)
+
+// copyOnce is the process that is measured for our engines.
+func copyOnce(args []string) error {
+	flags := flag.NewFlagSet("copy", flag.ContinueOnError)
+	engine := flags.String("engine", "native", "native, rsync, image or scan")
+	var t copier.Tree
+	var i imageFlags
+	flags.StringVar(&t.Source, "from", "", "source")
+	flags.StringVar(&t.Dest, "to", "", "destination")
+	flags.StringVar(&t.Reference, "reference", "", "earlier copy")
+	flags.StringVar(&t.Fingerprints, "fingerprints", "", "file of fingerprints to write")
+	flags.StringVar(&t.ReferenceFingerprints, "known", "", "file of fingerprints of the earlier copy")
+	flags.BoolVar(&t.Sync, "sync", false, "wait until it is on the disk")
+	flags.StringVar(&i.pieces, "pieces", "", "what the earlier copy of the image said")
+	flags.StringVar(&i.says, "says", "", "file for what the copy of the image says")
+	flags.Int64Var(&i.changed, "changed", -1, "the only shard of 64 MiB that has changed")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	ctx := context.Background()
+	switch *engine {
+	case "native":
+		e, err := copier.NewNative(copier.NativeOptions{})
+		if err != nil {
+			return err
+		}
+		_, err = e.Copy(ctx, t)
+		return err
+	case "rsync":
+		e, err := copier.NewRsync(copier.RsyncOptions{})
+		if err != nil {
+			return err
+		}
+		_, err = e.Copy(ctx, t)
+		return err
+	case "image":
+		return i.copy(ctx, t)
+	case "scan":
+		return scanOnce(ctx, t)
+	}
+	return fmt.Errorf("no engine %q", *engine)
+}
+
+// imageFlags are those of the copy of an image.
+type imageFlags struct {
+	pieces, says string
+	changed      int64
+}
+
+// said is what one copy tells the next one, and the table.
+type said struct {
+	Pieces  []byte
+	Written int64
+}
+
+// unsynced is an image that is left to the kernel, as other tools leave theirs.
+type unsynced struct{ *copier.ImageFile }
+
+func (unsynced) Sync() error { return nil }
+
+func (i imageFlags) copy(ctx context.Context, t copier.Tree) error {
+	src, err := copier.OpenImage(t.Source)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, cloned, err := copier.CreateImage(t.Dest, src.Size(), t.Reference)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	c := copier.ImageCopy{Source: src, Target: dst, Compare: cloned, Fresh: !cloned, Digest: copier.PieceDigests}
+	if !t.Sync {
+		c.Target = unsynced{dst}
+	}
+	if i.pieces != "" {
+		var before said
+		if err := readJSON(i.pieces, &before); err != nil {
+			return err
+		}
+		size := int64(copier.ImagePieceSize(src.Size()))
+		c.Reference = &copier.ImageReference{Pieces: manifest.Pieces{Size: size, SHA256: string(before.Pieces)}, Data: dst.Data}
+	}
+	if i.changed >= 0 {
+		c.Reference.Unchanged = func(off, n int64) bool { return off/shard != i.changed && (off+n-1)/shard != i.changed }
+	}
+	res, err := copier.CopyImage(ctx, c)
+	if err == nil && i.says != "" {
+		var text []byte
+		if text, err = json.Marshal(said{[]byte(res.Pieces.SHA256), res.Written}); err == nil {
+			err = os.WriteFile(i.says, text, 0o600)
+		}
+	}
+	return errors.Join(err, dst.Close())
+}
+
+func readJSON(path string, value any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, value)
+}
+
+// scanOnce reads a tree, or an image in a tree of its own, as verify does: all of
+// it, with digests. With a reference it is the scan of a version whose unchanged
+// files are known from there.
+func scanOnce(ctx context.Context, t copier.Tree) error {
+	root, o := t.Source, manifest.ScanOptions{Hash: true}
+	if info, err := os.Stat(root); err != nil {
+		return err
+	} else if info.Mode().IsRegular() {
+		var name string
+		root, name = filepath.Split(root)
+		o.Sub = name
+		o.Pieces = map[string]manifest.PieceScan{name: {Size: int64(copier.ImagePieceSize(info.Size()))}}
+	}
+	out, err := os.Create(cmp.Or(t.Dest, os.DevNull))
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	w, err := manifest.NewWriter(out)
+	if err != nil {
+		return err
+	}
+	write := func(e manifest.Entry) error { return w.Write(e) }
+	if o.Sub != "" { // One file is no manifest.
+		write = func(manifest.Entry) error { return nil }
+	}
+	if t.Reference != "" {
+		o.Reference = &manifest.Reference{Root: t.Reference, Entries: entriesOf(t.ReferenceFingerprints)}
+	}
+	if err := manifest.Scan(ctx, root, o, write); err != nil {
+		return err
+	}
+	_, err = w.Close()
+	return errors.Join(err, out.Close())
+}
+
+// entriesOf reads a manifest.
+func entriesOf(path string) func(yield func(manifest.Entry, error) bool) {
+	return func(yield func(manifest.Entry, error) bool) {
+		f, err := os.Open(path)
+		if err != nil {
+			yield(manifest.Entry{}, err)
+			return
+		}
+		defer f.Close()
+		r, err := manifest.NewReader(f)
+		for err == nil {
+			var e manifest.Entry
+			if e, err = r.Next(); err == nil && !yield(e, nil) {
+				return
+			}
+		}
+		if !errors.Is(err, io.EOF) {
+			yield(manifest.Entry{}, err)
+		}
+	}
+}
