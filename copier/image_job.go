@@ -1,0 +1,267 @@
+package copier
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/glusterbackupd/glusterbackupd/manifest"
+)
+
+// imageJob is a running copy. Pieces are handed out in order to the workers,
+// which read and write them in any order, and for a digest of the whole also to
+// the hasher, which waits for each in turn.
+type imageJob struct {
+	ImageCopy
+	size    int64
+	hasher  *manifest.PieceHasher
+	sums    []byte // Of all pieces.
+	touched []bool // Likewise.
+	digest  hash.Hash
+
+	data, chunks, written, punched, unread, missed, rotten atomic.Int64
+
+	mu    sync.Mutex // For Progress.
+	meter *meter
+	done  int64
+}
+
+func newImageJob(c ImageCopy) *imageJob {
+	j := &imageJob{ImageCopy: c, size: c.Source.Size(), digest: sha256.New(), meter: newMeter(c.Source.Size())}
+	if c.Digest == PieceDigests {
+		n := manifest.PieceCount(j.size, int64(c.PieceSize))
+		j.sums, j.touched = make([]byte, n*sha256.Size), make([]bool, n)
+		j.hasher = manifest.NewPieceHasher(int64(c.PieceSize))
+	}
+	return j
+}
+
+// piece is a part of the source on its way.
+type piece struct {
+	number int
+	off    int64
+	buf    []byte
+	read   chan struct{} // Closed when buf holds the data.
+	uses   atomic.Int32  // Who still needs it: worker and hasher.
+}
+
+func (j *imageJob) run(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	work, order := make(chan *piece), make(chan *piece, 2*j.Workers)
+	held := j.Workers
+	if j.Digest == WholeDigest {
+		held *= 2
+	}
+	free := make(chan *piece, held)
+	for range held {
+		free <- nil // A piece is made when it is first used.
+	}
+	g.Go(func() error { return j.produce(gctx, free, work, order) })
+	for range j.Workers {
+		g.Go(func() error { return j.work(gctx, work, free) })
+	}
+	if j.Digest == WholeDigest {
+		g.Go(func() error { return j.hash(gctx, order, free) })
+	}
+	err := g.Wait()
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("image copy: %w", context.Cause(ctx))
+	}
+	return err
+}
+
+func (j *imageJob) produce(ctx context.Context, free <-chan *piece, work, order chan<- *piece) error {
+	defer close(work)
+	defer close(order)
+	next := []chan<- *piece{work}
+	if j.Digest == WholeDigest {
+		next = []chan<- *piece{order, work}
+	}
+	for off := int64(0); off < j.size; off += int64(j.PieceSize) {
+		var p *piece
+		select {
+		case p = <-free:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		p = j.ready(p, off, len(next))
+		for _, ch := range next {
+			select {
+			case ch <- p:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// ready makes p, or a new piece if it is nil, the one at off.
+func (j *imageJob) ready(p *piece, off int64, uses int) *piece {
+	if p == nil {
+		p = &piece{buf: make([]byte, j.PieceSize)}
+	}
+	n := min(int64(j.PieceSize), j.size-off)
+	p.number, p.off, p.buf, p.read = int(off/int64(j.PieceSize)), off, p.buf[:n], make(chan struct{})
+	p.uses.Store(int32(uses)) //nolint:gosec // One or two.
+	return p
+}
+
+// release gives the piece back when nobody needs it any more. free has room for
+// every one, so it never blocks.
+func (p *piece) release(free chan<- *piece) {
+	if p.uses.Add(-1) == 0 {
+		free <- p
+	}
+}
+
+func (j *imageJob) work(ctx context.Context, work <-chan *piece, free chan<- *piece) error {
+	var scratch []byte
+	if j.Compare {
+		scratch = make([]byte, j.PieceSize)
+	}
+	for p := range work {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := j.one(p, scratch); err != nil {
+			return err
+		}
+		j.advance(int64(len(p.buf)))
+		p.release(free)
+	}
+	return nil
+}
+
+// one copies a piece, from the source unless the reference spares that.
+func (j *imageJob) one(p *piece, scratch []byte) error {
+	if j.Reference != nil {
+		return j.oneWithReference(p, scratch)
+	}
+	if err := readFull(j.Source, "read source", p.buf, p.off); err != nil {
+		return err
+	}
+	close(p.read)
+	j.note(p)
+	old, err := j.old(p, scratch)
+	if err != nil {
+		return err
+	}
+	_, err = j.apply(p, old)
+	return err
+}
+
+// note keeps the digest of a piece, and returns it.
+func (j *imageJob) note(p *piece) []byte {
+	if j.Digest != PieceDigests {
+		return nil
+	}
+	sum := j.hasher.Sum(p.buf)
+	kept := j.sums[p.number*sha256.Size : (p.number+1)*sha256.Size]
+	copy(kept, sum[:])
+	return kept
+}
+
+// old reads what the target has in place of a piece, if that is to be compared.
+func (j *imageJob) old(p *piece, scratch []byte) ([]byte, error) {
+	if !j.Compare {
+		return nil, nil
+	}
+	old := scratch[:len(p.buf)]
+	return old, readFull(j.Target, "read target", old, p.off)
+}
+
+func (j *imageJob) advance(n int64) {
+	if j.Progress == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.done += n
+	j.Progress(j.meter.add(j.done))
+}
+
+func (j *imageJob) hash(ctx context.Context, order <-chan *piece, free chan<- *piece) error {
+	for p := range order {
+		select {
+		case <-p.read:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		j.digest.Write(p.buf) // It never fails.
+		p.release(free)
+	}
+	return nil
+}
+
+// apply brings the target's part to what p holds, and reports whether anything had
+// to be done. old is what the target has, or nil when that is not known.
+func (j *imageJob) apply(p *piece, old []byte) (touched bool, err error) {
+	c := counter{job: j, counted: -1}
+	for r := range runs(p.buf, old, j.Fresh) {
+		n, off := int64(r.end-r.start), p.off+int64(r.start)
+		if r.data {
+			c.data(off, n)
+		}
+		switch r.do {
+		case write:
+			if _, err := j.Target.WriteAt(p.buf[r.start:r.end], off); err != nil {
+				return true, &ImageError{"write", off, err}
+			}
+			j.written.Add(n)
+		case punch:
+			if err := j.Target.PunchHole(off, n); err != nil {
+				return true, &ImageError{"punch", off, err}
+			}
+			j.punched.Add(n)
+		case keep:
+			continue
+		}
+		touched = true
+	}
+	if touched && j.touched != nil {
+		j.touched[p.number] = true
+	}
+	return touched, nil
+}
+
+// counter counts the data of one piece.
+type counter struct {
+	job     *imageJob
+	counted int64 // The last chunk that was counted.
+}
+
+// data counts n bytes at off. Calls come in order.
+func (c *counter) data(off, n int64) {
+	c.job.data.Add(n)
+	last := (off + n - 1) / poolChunk
+	c.job.chunks.Add(last - max(off/poolChunk-1, c.counted))
+	c.counted = last
+}
+
+// readFull fills buf from off. A reader that ends early is an error, because
+// the size was known before.
+func readFull(r io.ReaderAt, op string, buf []byte, off int64) error {
+	for len(buf) > 0 {
+		n, err := r.ReadAt(buf, off)
+		buf, off = buf[n:], off+int64(n)
+		switch {
+		case len(buf) == 0:
+			return nil
+		case errors.Is(err, io.EOF):
+			return &ImageError{op, off, io.ErrUnexpectedEOF}
+		case err != nil:
+			return &ImageError{op, off, err}
+		case n == 0:
+			return &ImageError{op, off, io.ErrNoProgress}
+		}
+	}
+	return nil
+}
