@@ -32,7 +32,7 @@ func (s Sample) limits() bool { return s.Parts > 1 }
 // has reports whether the content of the file at path is in the sample.
 func (s Sample) has(path string) bool {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(path)) // It never fails.
+	_, _ = h.Write([]byte(path))                       // It never fails.
 	return h.Sum64()%uint64(s.Parts) == uint64(s.Part) //nolint:gosec // Neither is negative.
 }
 
