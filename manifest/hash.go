@@ -16,8 +16,8 @@ const (
 	hashers = 2
 	// queued is how many entries the walk may be ahead; each may hold a file.
 	queued = 32
-	// pieceSize is how much is read at once.
-	pieceSize = 1 << 20
+	// readSize is how much is read at once of a file that is read as a whole.
+	readSize = 1 << 20
 )
 
 // hasher reads files. Several goroutines run it.
@@ -41,7 +41,7 @@ const whole = -1
 // run works until jobs is closed. Once the context is done it only closes what
 // it gets.
 func (h *hasher) run(jobs <-chan job) {
-	buf := make([]byte, pieceSize)
+	buf := make([]byte, readSize)
 	for j := range jobs {
 		if j.piece == whole {
 			h.whole(j.it, buf)

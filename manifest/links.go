@@ -2,6 +2,8 @@ package manifest
 
 import (
 	"cmp"
+	"errors"
+	"io"
 	"os"
 	"slices"
 
@@ -25,6 +27,7 @@ type openLinks struct {
 	// found out; some others may be among them.
 	several map[uint64]bool
 	known   bool
+	tried   bool // To find it out.
 }
 
 // mostOpenLinks is how many inodes may wait for other names before it is found
@@ -32,44 +35,43 @@ type openLinks struct {
 const mostOpenLinks = 100_000
 
 // connect finds the first name of an inode with several names.
-func (w *walker) connect(it *item, st *unix.Stat_t) error {
+func (w *walker) connect(it *item, st *unix.Stat_t) {
 	l := &w.links
 	if st.Nlink < 2 || l.known && !l.several[st.Ino] {
-		return nil
+		return
 	}
 	first, ok := l.byInode[st.Ino]
 	if !ok {
 		it.link = &link{path: it.entry.Path, left: uint64(st.Nlink) - 1} //nolint:unconvert // 32 bits on arm64.
 		l.byInode[st.Ino] = it.link
-		if len(l.byInode) > cmp.Or(w.o.openLinks, mostOpenLinks) && !l.known {
-			return w.forgetSingle()
+		if len(l.byInode) > cmp.Or(w.o.openLinks, mostOpenLinks) && !l.tried {
+			w.forgetSingle()
 		}
-		return nil
+		return
 	}
 	it.link, it.entry.HardlinkOf = first, first.path
 	if first.left--; first.left == 0 {
 		delete(l.byInode, st.Ino)
 	}
-	return nil
 }
 
 // forgetSingle walks through the whole tree once more, for names only, and keeps
-// those inodes of which it meets a second one. What cannot be read there the walk
-// itself will not be able to read either, and says so.
-func (w *walker) forgetSingle() error {
+// those inodes of which it meets a second one. Where something cannot be read, all
+// are kept, now and later: that costs memory, and no hard link.
+func (w *walker) forgetSingle() {
 	var met Inodes
 	l := &w.links
-	l.several = map[uint64]bool{}
+	l.tried, l.several = true, map[uint64]bool{}
 	fd, err := unix.Open(w.root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return &ScanError{w.root, ".", "open", err}
+		return
 	}
 	if err := w.eachLink(os.NewFile(uintptr(fd), w.root), func(ino uint64) {
 		if !met.Add(ino) {
 			l.several[ino] = true
 		}
 	}); err != nil {
-		return err
+		return
 	}
 	l.known = true
 	for ino := range l.byInode {
@@ -77,38 +79,46 @@ func (w *walker) forgetSingle() error {
 			delete(l.byInode, ino)
 		}
 	}
-	return nil
 }
 
 // eachLink calls see with each name below dir of an inode that has several
 // somewhere, and closes dir.
 func (w *walker) eachLink(dir *os.File, see func(ino uint64)) error {
 	defer dir.Close()
-	fd := int(dir.Fd())
 	for {
 		names, err := dir.Readdirnames(4096)
-		if err != nil || w.ctx.Err() != nil {
-			return w.ctx.Err() // The end of the folder, or what the walk will say.
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err := errors.Join(err, w.ctx.Err()); err != nil {
+			return err
 		}
 		slices.Sort(names) // Folders come in an order that their inodes have, too.
 		for _, name := range names {
-			var st unix.Stat_t
-			if unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || st.Dev != w.dev {
-				continue
-			}
-			if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-				if st.Nlink > 1 {
-					see(st.Ino)
-				}
-				continue
-			}
-			below, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-			if err != nil {
-				continue
-			}
-			if err := w.eachLink(os.NewFile(uintptr(below), name), see); err != nil {
+			if err := w.linkOf(int(dir.Fd()), name, see); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// linkOf does the same with one name in a folder.
+func (w *walker) linkOf(folder int, name string, see func(ino uint64)) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(folder, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	switch {
+	case st.Dev != w.dev:
+		return nil // The walk says so.
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+		below, err := unix.Openat(folder, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		return w.eachLink(os.NewFile(uintptr(below), name), see)
+	case st.Nlink > 1:
+		see(st.Ino)
+	}
+	return nil
 }

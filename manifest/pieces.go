@@ -54,11 +54,15 @@ func (p Pieces) Differ(other Pieces) (mine, others string) {
 
 // fit says what is wrong with the pieces of a file of size bytes.
 func (p Pieces) fit(size int64) error {
-	if p.Size <= 0 || len(p.SHA256)%sha256.Size != 0 || int64(p.Count()) != PieceCount(size, p.Size) {
+	if p.Size <= 0 || p.Size > maxPiece || len(p.SHA256)%sha256.Size != 0 || int64(p.Count()) != PieceCount(size, p.Size) {
 		return fmt.Errorf("%d bytes of digests of pieces of %d bytes do not fit a file of %d", len(p.SHA256), p.Size, size)
 	}
 	return nil
 }
+
+// maxPiece is more than any piece that is written has: whoever reads a manifest has
+// to hold one.
+const maxPiece = 1 << 30
 
 // PieceCount returns how many pieces of piece bytes a file of size bytes has.
 func PieceCount(size, piece int64) int64 { return (size + piece - 1) / piece }
@@ -74,6 +78,9 @@ func NewPieceHasher(size int64) *PieceHasher {
 	zeros := make([]byte, size)
 	return &PieceHasher{zeros, sha256.Sum256(zeros)}
 }
+
+// IsZero reports whether sum is the digest of a whole piece of zeros.
+func (h *PieceHasher) IsZero(sum string) bool { return sum == string(h.zero[:]) }
 
 // Sum returns the SHA-256 of a piece. That of a whole piece of zeros, of which
 // images have many, it knows.

@@ -99,11 +99,17 @@ func (e *ScanError) Unwrap() error { return e.Err }
 // 100 bytes and the path) for each inode of which not all names were met yet. In
 // a tree that shares its inodes with another one, that would be each shared file:
 // so from 100,000 records on, inodes without a second name in the tree are looked
-// for, in a walk of its own, and only those with one are kept.
+// for, in a walk of its own, and only those with one are kept. It holds one more
+// file per level.
 func Scan(ctx context.Context, root string, o ScanOptions, emit func(Entry) error) error {
 	if o.Sub != "" {
 		if err := checkPath(o.Sub); err != nil {
 			return fmt.Errorf("scan %s: %w", root, err)
+		}
+	}
+	for path, p := range o.Pieces {
+		if p.Size <= 0 || p.Size > maxPiece {
+			return fmt.Errorf("scan %s: pieces of %d bytes of %q", root, p.Size, path)
 		}
 	}
 	scanCtx, cancel := context.WithCancel(ctx)

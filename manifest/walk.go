@@ -113,9 +113,7 @@ func (w *walker) visit(at folder, name, path string) error {
 	if it.entry.Type == Dir {
 		return w.enter(at, fd, name, it)
 	}
-	if err := w.connect(it, &st); err != nil {
-		return err
-	}
+	w.connect(it, &st)
 	if !w.o.Hash || it.entry.Type != File || it.entry.HardlinkOf != "" || w.o.Content != nil && !w.o.Content(&it.entry) {
 		return w.send(it)
 	}
