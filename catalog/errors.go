@@ -197,7 +197,7 @@ func (e *DamageError) Unwrap() error { return e.Err }
 
 // Remedy says what to do.
 func (e *DamageError) Remedy() string {
-	return fmt.Sprintf("use another backup (`glusterbackupd list %s`) and check the disk of the BackupDisk", e.Key)
+	return fmt.Sprintf("while the claim's own data is there: `glusterbackupd backup --full %s`, since other backups share what has not changed; to restore, verify another one first; and check the disk of the BackupDisk", e.Key)
 }
 
 // SpaceError is the error for a BackupDisk that is full or over quota. It

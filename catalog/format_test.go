@@ -39,6 +39,14 @@ func TestFormats(t *testing.T) {
 			if entries := hashes(t, b); entries["block-store/"+b.Info.Block.GBID] == "" {
 				t.Errorf("entries %v", entries)
 			}
+			for part := range 3 {
+				if err := b.Verify(t.Context(), catalog.VerifyOptions{Sample: catalog.Sample{Part: part, Parts: 3}}); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := b.Verify(t.Context(), catalog.VerifyOptions{}); err != nil {
+				t.Error(err)
+			}
 			r.backup(web, 2)
 		})
 	}

@@ -32,6 +32,8 @@ type PublishOptions struct {
 
 // CopiedImage is a file that was copied piece by piece.
 type CopiedImage struct {
+	// Size is in bytes.
+	Size int64
 	// Pieces are its digests, as they were when it was copied.
 	Pieces manifest.Pieces
 	// Touched says of each piece whether it was written. Others are taken as they
@@ -218,6 +220,10 @@ func (x *expectation) see(e manifest.Entry) {
 		return
 	}
 	delete(x.images, e.Path)
+	if image.Size != e.Size {
+		x.damage.add(manifest.Difference{Path: e.Path, Kind: manifest.DiffSize, Want: fmt.Sprint(image.Size), Got: fmt.Sprint(e.Size)})
+		return
+	}
 	if want, got := image.Pieces.Differ(e.Pieces); want != got {
 		x.damage.add(manifest.Difference{Path: e.Path, Kind: manifest.DiffContent, Want: want, Got: got})
 	}

@@ -253,14 +253,15 @@ func TestImages(t *testing.T) {
 		image catalog.CopiedImage
 		kind  manifest.Kind
 	}{
-		"right":           {path: "file-0", image: catalog.CopiedImage{Pieces: right, Touched: []bool{true}}},
-		"wrong":           {path: "file-0", image: catalog.CopiedImage{Pieces: wrong, Touched: []bool{true}}, kind: manifest.DiffContent},
-		"not written":     {path: "file-0", image: catalog.CopiedImage{Pieces: wrong, Touched: []bool{false}}},
-		"not said":        {path: "file-0", image: catalog.CopiedImage{Pieces: wrong}, kind: manifest.DiffContent},
-		"of another size": {path: "file-0", image: catalog.CopiedImage{Pieces: many, Touched: make([]bool, 10)}, kind: manifest.DiffContent},
-		"missing":         {path: "none/at/all", image: catalog.CopiedImage{Pieces: right}, kind: manifest.DiffMissing},
-		"no file":         {path: "absolute", image: catalog.CopiedImage{Pieces: right}, kind: manifest.DiffContent},
-		"link file":       {path: "dangling/x", image: catalog.CopiedImage{Pieces: right}, kind: manifest.DiffMissing},
+		"right":       {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: right, Touched: []bool{true}}},
+		"wrong":       {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: wrong, Touched: []bool{true}}, kind: manifest.DiffContent},
+		"not written": {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: wrong, Touched: []bool{false}}},
+		"not said":    {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: wrong}, kind: manifest.DiffContent},
+		"more pieces": {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: many, Touched: make([]bool, 10)}, kind: manifest.DiffContent},
+		"shorter":     {path: "file-0", image: catalog.CopiedImage{Size: 10, Pieces: right, Touched: make([]bool, 1)}, kind: manifest.DiffSize},
+		"missing":     {path: "none/at/all", image: catalog.CopiedImage{Size: 9, Pieces: right}, kind: manifest.DiffMissing},
+		"no file":     {path: "absolute", image: catalog.CopiedImage{Pieces: right}, kind: manifest.DiffContent},
+		"link file":   {path: "dangling/x", image: catalog.CopiedImage{Size: 9, Pieces: right}, kind: manifest.DiffMissing},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -86,7 +86,7 @@ func TestSampleOfImages(t *testing.T) {
 	image := filepath.Join("block-store", block.GBID)
 	content := bytes.Repeat([]byte("image"), 8*piece/5)
 	write(t, s.Data(), map[string]string{"block-meta/" + block.Name: "VOLUME: vol_2\n", image: string(content)})
-	copied := catalog.CopiedImage{Pieces: manifest.Pieces{Size: piece}}
+	copied := catalog.CopiedImage{Size: int64(len(content)), Pieces: manifest.Pieces{Size: piece}}
 	for off := 0; off < len(content); off += piece {
 		sum := sha256.Sum256(content[off:min(off+piece, len(content))])
 		copied.Pieces.SHA256 += string(sum[:])

@@ -24,6 +24,19 @@ func TestMarkVerified(t *testing.T) {
 			t.Errorf("got %v, %v, want %v", got, err, when)
 		}
 	}
+	if err := r.MarkDamaged(b, first); err != nil {
+		t.Fatal(err)
+	}
+	when, err := b.Verified()
+	if damaged, more := b.FoundDamaged(); !damaged || !when.IsZero() || err != nil || more != nil {
+		t.Errorf("found damaged: %v, %v, verified %v, %v", damaged, more, when, err)
+	}
+	if err := r.MarkVerified(b, first); err != nil {
+		t.Fatal(err)
+	}
+	if damaged, err := b.FoundDamaged(); damaged || err != nil {
+		t.Errorf("after it was found intact: %v, %v", damaged, err)
+	}
 	if err := b.Verify(t.Context(), catalog.VerifyOptions{}); err != nil {
 		t.Errorf("the mark counts as damage: %v", err)
 	}

@@ -32,8 +32,10 @@ type Copy struct {
 	// files at a time, or "rsync". Both give the same result.
 	Engine Engine `toml:"engine" example:"rsync"`
 	// FullCompare is the time after which a backup reads every file and every
-	// image again and does not trust what did not change by inode, size and times.
-	// With "0s" that never happens.
+	// image again, compares it with the last backup, and does not trust what did not
+	// change by inode, size and times, or as the bricks say. With "0s" that never
+	// happens by itself, and what rots in one backup is shared by the next ones until
+	// `verify` finds it.
 	FullCompare Duration `toml:"full_compare" example:"1w"`
 	// TrackImages reads only those parts of an image that can have changed since the
 	// last backup, by the times of its shards on the bricks. Where these cannot be

@@ -78,6 +78,9 @@ type ImageCopy struct {
 	// Fresh says that Target is one hole, so that nothing is punched. It
 	// excludes Compare.
 	Fresh bool
+	// Mend writes what cannot be read of Target anew, instead of failing: for a clone
+	// that shares bad sectors. It needs Compare.
+	Mend bool
 	// Digest is what is computed.
 	Digest Digest
 	// Reference spares work where the previous image is known; nil is none. It
@@ -111,8 +114,8 @@ type ImageResult struct {
 	// Missed is how much had changed although the reference vouched for it, in
 	// whole pieces; it is only looked for with Audit.
 	Missed int64
-	// Rotten is how much of the previous image is no longer what it was, in whole
-	// pieces, of what was looked at. The target has it right.
+	// Rotten is how much of the previous image is no longer what it was, or cannot be
+	// read, in whole pieces, of what was looked at. The target has that right.
 	Rotten int64
 	// SHA256 is the digest of the whole image, holes as zeros, in hex; only with
 	// WholeDigest.

@@ -169,13 +169,19 @@ func (j *imageJob) note(p *piece) []byte {
 	return kept
 }
 
-// old reads what the target has in place of a piece, if that is to be compared.
+// old reads what the target has in place of a piece, if that is to be compared; nil
+// is written over as a whole.
 func (j *imageJob) old(p *piece, scratch []byte) ([]byte, error) {
 	if !j.Compare {
 		return nil, nil
 	}
 	old := scratch[:len(p.buf)]
-	return old, readFull(j.Target, "read target", old, p.off)
+	err := readFull(j.Target, "read target", old, p.off)
+	if err != nil && j.Mend {
+		j.rotten.Add(int64(len(p.buf)))
+		return nil, nil
+	}
+	return old, err
 }
 
 func (j *imageJob) advance(n int64) {

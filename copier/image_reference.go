@@ -25,9 +25,11 @@ type ImageReference struct {
 	// previous image; nil vouches for nothing. It is called from several goroutines
 	// at a time.
 	Unchanged func(off, n int64) bool
-	// Audit reads all of source and target all the same, to see whether Unchanged is
-	// right and the previous image still what it was. The result counts where they
-	// are not, and the target is right in any case.
+	// Audit reads all of the source all the same, to see whether Unchanged is right,
+	// and with Compare all of the target, to see whether the previous image is still
+	// what it was. The result counts where they are not, and the target is right in any
+	// case. Without it, what else the reference vouched for is as doubtful as what was
+	// found missed or rotten.
 	Audit bool
 }
 
@@ -71,13 +73,11 @@ func (j *imageJob) oneWithReference(p *piece, scratch []byte) error {
 		return nil
 	}
 	old, err := j.old(p, scratch)
-	if err != nil { // A clone of what can no longer be read: all of it is written.
-		j.rotten.Add(int64(len(p.buf)))
-		_, err = j.apply(p, nil)
+	if err != nil {
 		return err
 	}
 	touched, err := j.apply(p, old)
-	if touched && same && j.Compare {
+	if touched && same && old != nil {
 		j.rotten.Add(int64(len(p.buf)))
 	}
 	return err
@@ -90,11 +90,14 @@ func (j *imageJob) fromReference(p *piece, was string) (bool, error) {
 	n := int64(len(p.buf))
 	if j.Compare {
 		copy(j.sums[p.number*sha256.Size:], was)
+		j.unread.Add(n)
+		if j.hasher.IsZero(was) {
+			return true, nil
+		}
 		c := counter{job: j, counted: -1}
 		for off, length := range j.Reference.Data(p.off, n) {
 			c.data(off, length)
 		}
-		j.unread.Add(n)
 		return true, nil
 	}
 	err := readFull(j.Reference.Image, "read reference", p.buf, p.off)

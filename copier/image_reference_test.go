@@ -118,7 +118,7 @@ func TestCopyImageUnreadableClone(t *testing.T) {
 	now.data[3*block] ^= 1
 	target := old.clone()
 	res, err := copier.CopyImage(t.Context(), copier.ImageCopy{
-		Source: now, Target: &faulty{memory: target, at: 2 * block, err: syscall.EIO}, Compare: true, PieceSize: 2 * block,
+		Source: now, Target: &faulty{memory: target, at: 2 * block, err: syscall.EIO}, Compare: true, Mend: true, PieceSize: 2 * block,
 		Digest: copier.PieceDigests, Reference: &copier.ImageReference{Pieces: pieces(old, 2*block)},
 	})
 	if err != nil || res.Rotten != 2*block || res.Written+res.Punched != 2*block || !bytes.Equal(target.data, now.data) {

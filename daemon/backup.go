@@ -241,8 +241,7 @@ func (d *Daemon) fillTree(ctx context.Context, s *catalog.Staging, t Target, f f
 	if previous, ok := s.Previous(); ok && previous.Info.Kind == catalog.KindFile {
 		tree.Reference, tree.ReferenceFingerprints = previous.DataDir(), previous.Fingerprints()
 		// The same size and time in another volume is not the same file.
-		tree.Checksum = tree.Checksum || previous.Info.Volume != t.Volume ||
-			fullCompareDue(t.Key, previous.Time, f.started, d.o.FullCompare)
+		tree.Checksum = tree.Checksum || previous.Info.Volume != t.Volume || d.full(previous, f.started)
 	}
 	res, err := d.o.Engine.Copy(ctx, tree)
 	d.tellMissed(t, f, res)
@@ -294,7 +293,7 @@ func (d *Daemon) fillImage(ctx context.Context, s *catalog.Staging, t Target, f 
 	info.Kind = catalog.KindBlock
 	info.Block = &catalog.BlockInfo{Name: t.Image, GBID: img.GBID, Size: img.Size, Data: res.Data, Chunks: res.Chunks, HostingVolume: t.Volume}
 	info.Copied = catalog.CopyStats{Files: 1, Bytes: img.Size, FilesTransferred: 1, BytesTransferred: res.Written, Cloned: cloned, BytesUnread: res.Unread}
-	return map[string]catalog.CopiedImage{img.Path: {Pieces: res.Pieces, Touched: res.Touched}}, target.Close()
+	return map[string]catalog.CopiedImage{img.Path: {Size: img.Size, Pieces: res.Pieces, Touched: res.Touched}}, target.Close()
 }
 
 // BlockhostError says that a volume is listed as files but holds block images,

@@ -39,6 +39,8 @@ type Options struct {
 	// FullCompare is the time after which a backup reads every file, whatever is
 	// known of it; 0 means never.
 	FullCompare time.Duration
+	// Full has every backup do so.
+	Full bool
 	// TrackImages asks the bricks which parts of an image cannot have changed, and
 	// does not read those.
 	TrackImages bool

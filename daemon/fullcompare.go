@@ -24,6 +24,19 @@ func fullCompareDue(k catalog.Key, last, now time.Time, every time.Duration) boo
 	return (last.Unix()+shift)/period != (now.Unix()+shift)/period
 }
 
+// full reports whether a backup at now is to read everything and to trust nothing that
+// the previous one has.
+func (d *Daemon) full(previous catalog.Backup, now time.Time) bool {
+	if d.o.Full || fullCompareDue(previous.Key, previous.Time, now, d.o.FullCompare) {
+		return true
+	}
+	damaged, err := previous.FoundDamaged()
+	if damaged || err != nil {
+		d.log.Warn("the last backup was found damaged, everything is read", "claim", previous.Key.String(), "backup", previous.ID, "error", err)
+	}
+	return damaged || err != nil
+}
+
 // tellMissed logs what a full compare found that the quick one would not have.
 // On a sharded volume that is known and nothing is ever taken as unchanged.
 func (d *Daemon) tellMissed(t Target, f frozen, res copier.TreeResult) {

@@ -57,7 +57,7 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 	k := tracked{claim: t.Key.String(), image: t.Image, to: s.Shards()}
 	d.lastPieces(ctx, &k, s, img)
 	if previous, ok := s.Previous(); ok {
-		k.audit = fullCompareDue(t.Key, previous.Time, f.started, d.o.FullCompare)
+		k.audit = d.full(previous, f.started)
 	}
 	if !d.o.TrackImages {
 		return k
@@ -200,16 +200,15 @@ func (d *Daemon) copyImage(ctx context.Context, k tracked, target *copier.ImageF
 			defer last.Close()
 			c.Reference = k.reference(last, target)
 		} else {
-			d.log.Error("the image in the last backup is no longer what was written, and that backup is damaged: glusterbackupd verify names it; all of the image is read",
+			d.log.Error("the image in the last backup cannot be opened as it was written, see glusterbackupd verify; all of the image is read",
 				"claim", k.claim, "image", k.image, "path", k.last, "error", err)
 		}
 	}
+	c.Mend = c.Compare
 	res, err := copier.CopyImage(ctx, c)
-	var failed *copier.ImageError
-	if errors.As(err, &failed) && failed.Op == "read target" && c.Compare {
-		d.log.Error("what is cloned of the last backup cannot be read, all of it is written anew", "claim", k.claim, "image", k.image, "error", err)
-		c.Compare, c.Reference = false, nil
-		res, err = copier.CopyImage(ctx, c)
+	if wrong := res.Missed + res.Rotten; err == nil && wrong > 0 && c.Reference != nil && !k.audit {
+		d.log.Warn("what is known of the last image was wrong in parts, all of it is read", "claim", k.claim, "image", k.image, "bytes", wrong)
+		res, err = readAll(ctx, c, res)
 	}
 	if err != nil {
 		return res, err
@@ -220,6 +219,17 @@ func (d *Daemon) copyImage(ctx context.Context, k tracked, target *copier.ImageF
 			"error", errors.Join(err, os.RemoveAll(k.to)))
 	}
 	return res, nil
+}
+
+// readAll copies the image again, into the target of a copy that trusted what was
+// wrong: whatever else it trusted may be wrong too.
+func readAll(ctx context.Context, c copier.ImageCopy, first copier.ImageResult) (copier.ImageResult, error) {
+	c.Reference, c.Compare, c.Mend, c.Fresh = nil, true, true, false
+	res, err := copier.CopyImage(ctx, c)
+	res.Missed, res.Rotten = res.Missed+first.Missed, res.Rotten+first.Rotten
+	res.Written, res.Punched = res.Written+first.Written, res.Punched+first.Punched
+	res.Touched = nil // All is to be read back: both copies wrote.
+	return res, err
 }
 
 // openLast opens the image of the last backup.

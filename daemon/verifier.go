@@ -169,7 +169,8 @@ func (v *Verifier) look(c ClaimStatus) (unverified, error) {
 	return u, nil
 }
 
-// verify reads a backup, and says whether it is intact and noted as such.
+// verify reads a backup, notes what it finds, and says whether it is intact and noted
+// as such.
 // Nothing is locked while it reads: the retention may remove the backup, which
 // then is no damage. An error says nothing about the backup.
 func (v *Verifier) verify(ctx context.Context, c ClaimStatus, b catalog.Backup) (intact bool, err error) {
@@ -178,21 +179,20 @@ func (v *Verifier) verify(ctx context.Context, c ClaimStatus, b catalog.Backup) 
 	if _, gone := r.Find(b.Key, b.ID); ctx.Err() != nil || errors.Is(gone, catalog.ErrNoBackup) && !errors.Is(gone, catalog.ErrDamaged) {
 		return false, nil //nolint:nilerr // It was removed, or the daemon ends.
 	}
+	mark := r.MarkVerified
 	if errors.Is(err, catalog.ErrDamaged) {
 		v.bad[b.Key.String()+b.ID] = time.Now()
-		v.o.Tell(c, b, err)
-		return false, nil
-	}
-	if err != nil {
+		mark = r.MarkDamaged
+	} else if err != nil {
 		return false, err
 	}
-	v.o.Tell(c, b, nil)
-	lock, err := r.Lock("verify", catalog.ClaimScope(b.Key))
-	if err == nil {
-		err = errors.Join(r.MarkVerified(b, time.Now()), lock.Release())
+	v.o.Tell(c, b, err)
+	lock, noted := r.Lock("verify", catalog.ClaimScope(b.Key))
+	if noted == nil {
+		noted = errors.Join(mark(b, time.Now()), lock.Release())
 	}
-	if err != nil {
-		v.o.Logger.Warn("that a backup was verified could not be noted, it will be again", "claim", b.Key.String(), "backup", b.ID, "error", err)
+	if noted != nil {
+		v.o.Logger.Warn("that a backup was verified could not be noted, it will be again", "claim", b.Key.String(), "backup", b.ID, "error", noted)
 	}
-	return err == nil, nil
+	return err == nil && noted == nil, nil
 }

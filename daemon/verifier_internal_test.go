@@ -43,6 +43,9 @@ func TestVerifierReadsEachClaimInItsTurn(t *testing.T) {
 	if at, err := s.newest("a").Verified(); err != nil || now.Sub(at) > time.Minute {
 		t.Errorf("noted %v, %v", at, err)
 	}
+	if found, err := damaged.FoundDamaged(); err != nil || !found {
+		t.Errorf("the damage was noted: %v, %v", found, err)
+	}
 	if got := v.Oldest(); !got.Equal(damaged.Time) {
 		t.Errorf("oldest verification %v, want that of the damaged claim, %v", got, damaged.Time)
 	}

@@ -47,7 +47,7 @@ func (e *SourceError) Unwrap() error { return e.Err }
 
 // Remedy says what to do.
 func (e *SourceError) Remedy() string {
-	return "back the claim up again at once; with [copy] track_images = false and full_compare = \"1s\" everything is read"
+	return fmt.Sprintf("read everything at once: glusterbackupd backup --full %s", e.Backup.Key)
 }
 
 // VerifySource compares the backup with its manifest, mounts the Gluster snapshot

@@ -36,6 +36,7 @@ type hooks struct {
 	observe         func(daemon.Event)
 	snapshotDeleted func(name string)
 	snapshotUsers   func(ctx context.Context, name string) error
+	full            bool // Backups read everything.
 }
 
 // checkFolder is the folder of the mounts of checks, below [gluster] mount_dir.
@@ -150,7 +151,7 @@ func (a *app) newDaemon(c *config.Config) (*daemon.Daemon, error) {
 	}
 	o := daemon.Options{
 		Catalog: a.catalog, Command: a.command, Resolver: a.resolver(), Gluster: a.gluster.at, Connect: a.gluster.connect,
-		Mounts: mounts, Engine: engine, FullCompare: time.Duration(c.Copy.FullCompare), TrackImages: c.Copy.TrackImages,
+		Mounts: mounts, Engine: engine, FullCompare: time.Duration(c.Copy.FullCompare), Full: a.hooks.full, TrackImages: c.Copy.TrackImages,
 		Limits:   daemon.Limits{PoolData: float64(c.Limits.PoolData), PoolMetadata: float64(c.Limits.PoolMetadata)},
 		Keep:     daemon.SnapshotRetention{Backup: time.Duration(c.Retention.Snapshots), Safety: time.Duration(c.Retention.SafetySnapshots)},
 		Parallel: c.Backup.Parallel, ParallelSnapshots: c.Backup.ParallelSnapshots, Retries: c.Backup.Retries, Timeout: time.Duration(c.Backup.Timeout),

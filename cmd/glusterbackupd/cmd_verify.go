@@ -105,6 +105,8 @@ type verifyOutput struct {
 	ID          string             `json:"id,omitempty"`
 	Files       int64              `json:"files"`
 	Bytes       int64              `json:"bytes"`
+	Part        int                `json:"part,omitempty"`  // Of so many parts the content was read,
+	Parts       int                `json:"parts,omitempty"` // from 1 on; missing when all was.
 	TookSeconds float64            `json:"tookSeconds"`
 	Result      string             `json:"result"`
 	Differences []differenceOutput `json:"differences,omitempty"` // The first ones.
@@ -211,6 +213,9 @@ func problemRow(p catalog.Problem) verifyOutput {
 // interruption, or a BackupDisk that is gone.
 func verifyBackup(ctx context.Context, r *catalog.Repository, b catalog.Backup, sample catalog.Sample, p *progress) (verifyOutput, error) {
 	row := verifyOutput{Claim: b.Key.String(), ID: b.ID, Files: b.Summary.Files, Bytes: b.Summary.Bytes}
+	if sample.Parts > 1 {
+		row.Part, row.Parts = sample.Part+1, sample.Parts
+	}
 	start := time.Now()
 	event := daemon.Event{Claim: b.Key, Phase: daemon.PhaseVerify + daemon.Phase(" "+b.ID)}
 	p.observe(event)
@@ -299,6 +304,9 @@ func (g *globals) printVerifiedRows(rows []verifyOutput) error {
 
 // describe is the result with the first thing that differs.
 func (o verifyOutput) describe() string {
+	if len(o.Differences) == 0 && o.Parts > 0 {
+		return fmt.Sprintf("%s (part %d of %d)", o.Result, o.Part, o.Parts)
+	}
 	if len(o.Differences) == 0 {
 		return o.Result
 	}
