@@ -32,7 +32,7 @@ type openLinks struct {
 
 // mostOpenLinks is how many inodes may wait for other names before it is found
 // out which of them have any in this tree.
-const mostOpenLinks = 100_000
+const mostOpenLinks = 20_000
 
 // connect finds the first name of an inode with several names.
 func (w *walker) connect(it *item, st *unix.Stat_t) {

@@ -98,7 +98,7 @@ func (e *ScanError) Unwrap() error { return e.Err }
 // what is in the folders on the way to the current entry, and one record (some
 // 100 bytes and the path) for each inode of which not all names were met yet. In
 // a tree that shares its inodes with another one, that would be each shared file:
-// so from 100,000 records on, inodes without a second name in the tree are looked
+// so from 20,000 records on, inodes without a second name in the tree are looked
 // for, in a walk of its own, and only those with one are kept. It holds one more
 // file per level.
 func Scan(ctx context.Context, root string, o ScanOptions, emit func(Entry) error) error {

@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 )
 
@@ -112,13 +111,9 @@ func measure(ctx context.Context, o options) error {
 		if err := step.run(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
+		if err := r.table.write(o); err != nil {
+			return err
+		}
 	}
-	text, err := r.table.markdown(o)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(o.out), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(o.out, []byte(text), 0o644)
+	return nil
 }
