@@ -215,7 +215,7 @@ func TestKinds(t *testing.T) {
 		"pool is full":        {500, message("one or more brick is not compatable in size"), gluster.ErrPoolFull, false},
 		"node is down":        {500, message("node 7a65c4 is probably down"), gluster.ErrNodeDown, false},
 		"name is refused":     {400, message("invalid snapshot name"), gluster.ErrName, false},
-		"not implemented":     {501, message("Snapshot Config Get"), gluster.ErrUnsupported, false},
+		"route without code":  {501, message("Snapshot Config Get"), gluster.ErrUnsupported, false},
 		"unknown":             {500, message("remote procedure cannot decode params"), gluster.ErrFailed, false},
 		"starting up":         {503, "<html>", gluster.ErrNoDaemon, true},
 		"proxy without a way": {502, "<html>", gluster.ErrTimeout, true},

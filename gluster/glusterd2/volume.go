@@ -119,7 +119,7 @@ func (c *Client) Pools(_ context.Context, v gluster.Volume) ([]gluster.Pool, err
 }
 
 // SnapshotLimits returns how many snapshots the volume has; glusterd2 has no
-// limits (GET /v1/snapshots/config is not implemented there).
+// limits (GET /v1/snapshots/config answers 501 there).
 func (c *Client) SnapshotLimits(ctx context.Context, volume string) (gluster.Limits, error) {
 	v, err := c.Volume(ctx, volume)
 	if err != nil {
