@@ -52,8 +52,10 @@ func NewNative(o NativeOptions) (*Native, error) {
 // cancelled; the error then Is context.Cause(ctx). What could not be copied is
 // in a *TreeError, path by path: an entry that fails does not stop the others,
 // a destination that is full does. What was copied before an error stays in
-// Dest, never a half file under its final name. A process that is killed leaves
-// up to Workers files ".name.XXXXXX" behind.
+// Dest. A process that is killed leaves up to Workers half files behind: named
+// ".name.XXXXXX", or, in a folder that this copy made and that nobody else can enter
+// before it is complete (mode 0700), under their own names with a time that is not
+// the source's, which the next copy replaces.
 //
 // Source and destination are walked by names relative to open folders. No
 // symlink is followed, and paths may be of any length. Folders are listed in

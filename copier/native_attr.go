@@ -42,7 +42,7 @@ func (a attributes) equal(b attributes) bool {
 // The order matters: a change of the owner takes setuid bits and capabilities
 // away, and an ACL sets bits of the mode.
 func (a attributes) apply(fd int, have attributes) error {
-	path := procPath(fd)
+	path, changed := procPath(fd), false
 	moved := a.st.Uid != have.st.Uid || a.st.Gid != have.st.Gid
 	if moved {
 		err := retry(func() error {
@@ -51,11 +51,13 @@ func (a attributes) apply(fd int, have attributes) error {
 		if err != nil {
 			return err
 		}
+		changed = true
 	}
 	for name := range have.xattrs {
 		if _, kept := a.xattrs[name]; kept {
 			continue
 		}
+		changed = true
 		err := retry(func() error { return unix.Removexattr(path, name) })
 		if err != nil && !errors.Is(err, unix.ENODATA) {
 			return err
@@ -65,12 +67,13 @@ func (a attributes) apply(fd int, have attributes) error {
 		if old, there := have.xattrs[name]; there && !moved && bytes.Equal(old, value) {
 			continue
 		}
+		changed = true
 		if err := retry(func() error { return unix.Setxattr(path, name, value, 0) }); err != nil {
 			return err
 		}
 	}
-	if kind(a.st.Mode) == unix.S_IFLNK {
-		return nil // Its mode means nothing and cannot be set.
+	if kind(a.st.Mode) == unix.S_IFLNK || !changed && a.st.Mode == have.st.Mode {
+		return nil // The mode of a symlink means nothing and cannot be set.
 	}
 	return retry(func() error { return unix.Chmod(path, a.st.Mode&0o7777) })
 }

@@ -368,23 +368,25 @@ func (j *treeJob) copySpecial(s *sourceItem) error {
 			return err
 		}
 		defer closeFD(fd)
-		return j.dress(fd, it, name, want)
+		have, err := j.newAttributes(fd, it)
+		if err != nil {
+			return err
+		}
+		return dress(fd, it, name, want, have)
 	})
 }
 
+// newAttributes are those that a new inode has got by being made.
+func (j *treeJob) newAttributes(fd int, it *item) (have attributes, err error) {
+	have.st = new(unix.Stat_t)
+	if err = fstat(fd, have.st); err == nil && it.at.inherits {
+		have.xattrs, err = readXattrs(fd)
+	}
+	return have, err
+}
+
 // dress gives a new inode, known as name, the attributes of it.
-func (j *treeJob) dress(fd int, it *item, name string, want attributes) error {
-	var st unix.Stat_t
-	if err := fstat(fd, &st); err != nil {
-		return err
-	}
-	have := attributes{st: &st}
-	if it.at.inherits {
-		var err error
-		if have.xattrs, err = readXattrs(fd); err != nil {
-			return err
-		}
-	}
+func dress(fd int, it *item, name string, want, have attributes) error {
 	if err := want.apply(fd, have); err != nil {
 		return err
 	}

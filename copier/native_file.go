@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,7 +22,8 @@ const (
 	largeReaders = 4
 )
 
-// copyFile writes the content of a regular file beside its name and renames it.
+// copyFile makes the file with content and attributes. Its time comes last: a file
+// that has the time of its source is whole.
 func (j *treeJob) copyFile(s *sourceItem) (err error) {
 	it := s.it
 	from, err := s.open()
@@ -32,8 +34,7 @@ func (j *treeJob) copyFile(s *sourceItem) (err error) {
 	if err != nil {
 		return err
 	}
-	name := temporary(it.name)
-	to, err := openat(it.at.dst, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
+	to, name, err := j.create(it)
 	if err != nil {
 		return j.inDest("create", it.path(), err)
 	}
@@ -43,10 +44,15 @@ func (j *treeJob) copyFile(s *sourceItem) (err error) {
 			_ = unlink(it.at.dst, name, 0) // The error itself says more.
 		}
 	}()
+	// Asked before the content is there, Gluster's client still knows it.
+	have, err := j.newAttributes(to, it)
+	if err != nil {
+		return j.inDest("set attributes of", it.path(), err)
+	}
 	if err := j.content(it, from, to); err != nil {
 		return err
 	}
-	if err := j.dress(to, it, name, want); err != nil {
+	if err := dress(to, it, name, want, have); err != nil {
 		return j.inDest("set attributes of", it.path(), err)
 	}
 	if j.Sync {
@@ -56,13 +62,30 @@ func (j *treeJob) copyFile(s *sourceItem) (err error) {
 	}
 	// Some file systems only say here that they could not write.
 	err, to = unix.Close(to), noFD
-	if err == nil {
+	if err == nil && name != it.name {
 		err = rename(it.at.dst, name, it.name)
 	}
 	if err == nil {
 		j.done.files.Add(1)
 	}
 	return j.inDest("write", it.path(), err)
+}
+
+// create makes a new file and returns its name. In a folder that this copy made the
+// file has its own name at once: nobody else can enter that folder before all of it
+// is there, and a rename costs Gluster more than everything else. In any other it
+// has a temporary name, so that nobody finds half a file.
+func (j *treeJob) create(it *item) (fd int, name string, err error) {
+	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL
+	if it.at.made {
+		fd, err = openat(it.at.dst, it.name, flags, it.st.Mode&0o777)
+		if !errors.Is(err, fs.ErrExist) { // A name that the source lists twice.
+			return fd, it.name, err
+		}
+	}
+	name = temporary(it.name)
+	fd, err = openat(it.at.dst, name, flags, 0o600)
+	return fd, name, err
 }
 
 // content copies all bytes. Zeros become holes.

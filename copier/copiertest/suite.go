@@ -57,6 +57,7 @@ func TestEngine(t *testing.T, newEngine func() Engine) {
 		"cancelled before":             cancelledBefore,
 		"source disappears":            sourceDisappears,
 		"crash":                        crash,
+		"crash in a new folder":        crashInFolder,
 		"300 levels":                   manyLevels,
 		"skewed clocks":                skewedClocks,
 	}
