@@ -9,8 +9,11 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	_ "time/tzdata" // Schedules name IANA zones; the host may have no zone files.
+
+	"github.com/glusterbackupd/glusterbackupd/copier"
 )
 
 // version is set by the linker.
@@ -21,5 +24,8 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(copier.Threads, runtime.NumCPU()))
+	}
 	return execute(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})
 }
