@@ -86,6 +86,9 @@ type ImageCopy struct {
 	// Reference spares work where the previous image is known; nil is none. It
 	// needs PieceDigests.
 	Reference *ImageReference
+	// Zero vouches that the n bytes at off of the source are zeros, which are then not
+	// read; nil vouches for nothing. It is called from several goroutines at a time.
+	Zero func(off, n int64) bool
 	// PieceSize is how much is read at once, a multiple of 4096; 0 means 4 MiB.
 	PieceSize int
 	// Workers is how many pieces are read and written at the same time; 0 means
@@ -139,7 +142,7 @@ const (
 
 // CopyImage makes Target equal to Source.
 //
-// But for what Reference vouches for it reads all of Source, whatever sizes, times
+// But for what Zero and Reference vouch for it reads all of Source, whatever sizes, times
 // and allocated blocks say: on a sharded Gluster volume a write beyond the first
 // shard changes neither size nor times, the number of blocks drifts, and holes
 // cannot be asked for, so anything less would silently keep old data. Runs of zeros

@@ -145,7 +145,12 @@ func (j *imageJob) one(p *piece, scratch []byte) error {
 	if j.Reference != nil {
 		return j.oneWithReference(p, scratch)
 	}
-	if err := readFull(j.Source, "read source", p.buf, p.off); err != nil {
+	if j.Fresh && j.Digest == PieceDigests && j.zero(p) {
+		copy(j.sums[p.number*sha256.Size:], j.hasher.Zeros(len(p.buf)))
+		j.unread.Add(int64(len(p.buf)))
+		return nil
+	}
+	if err := j.read(p); err != nil {
 		return err
 	}
 	close(p.read)
@@ -156,6 +161,19 @@ func (j *imageJob) one(p *piece, scratch []byte) error {
 	}
 	_, err = j.apply(p, old)
 	return err
+}
+
+// zero reports whether p is known to be zeros.
+func (j *imageJob) zero(p *piece) bool { return j.Zero != nil && j.Zero(p.off, int64(len(p.buf))) }
+
+// read fills p from the source, unless it is known to be zeros.
+func (j *imageJob) read(p *piece) error {
+	if !j.zero(p) {
+		return readFull(j.Source, "read source", p.buf, p.off)
+	}
+	clear(p.buf)
+	j.unread.Add(int64(len(p.buf)))
+	return nil
 }
 
 // note keeps the digest of a piece, and returns it.

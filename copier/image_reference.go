@@ -61,7 +61,7 @@ func (j *imageJob) oneWithReference(p *piece, scratch []byte) error {
 			return err
 		}
 	}
-	if err := readFull(j.Source, "read source", p.buf, p.off); err != nil {
+	if err := j.read(p); err != nil {
 		return err
 	}
 	same := string(j.note(p)) == was

@@ -110,6 +110,45 @@ func TestCopyImageReference(t *testing.T) {
 	}
 }
 
+// TestCopyImageZero copies images of which it is known where nothing was written,
+// into new files, clones and old images: that is not read.
+func TestCopyImageZero(t *testing.T) {
+	var unread int64
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		size := 1 + r.IntN(80*block)
+		old, now := &memory{data: make([]byte, size)}, &memory{data: make([]byte, size)}
+		old.scribble(r, r.IntN(20))
+		now.scribble(r, r.IntN(6))
+		piece, part := block*(1+r.IntN(12)), block*(1+r.IntN(20))
+		zero := shards(&memory{data: make([]byte, size)}, now, part)
+		c := copier.ImageCopy{
+			Source: tracked{now, t, zero}, Zero: zero, PieceSize: piece, Workers: 1 + r.IntN(4), Digest: copier.Digest(r.IntN(3)),
+		}
+		target := old.clone()
+		switch r.IntN(4) {
+		case 0:
+			target, c.Fresh = &memory{data: make([]byte, size)}, true
+		case 1:
+			c.Compare = true
+		case 2:
+			c.Compare, c.Digest, c.Reference = true, copier.PieceDigests, &copier.ImageReference{Pieces: pieces(old, piece)}
+		}
+		c.Target = target
+		res, err := copier.CopyImage(t.Context(), c)
+		if err != nil || !bytes.Equal(target.data, now.data) || res.Data != now.dataBytes() {
+			t.Fatalf("seed %d: %+v, %v", seed, res, err)
+		}
+		if c.Digest == copier.PieceDigests && res.Pieces != pieces(now, piece) {
+			t.Fatalf("seed %d: other digests than those of the source", seed)
+		}
+		unread += res.Unread
+	}
+	if unread == 0 {
+		t.Error("everything was read")
+	}
+}
+
 // TestCopyImageUnreadableClone has a clone that cannot be read in a place where the
 // source has changed, as one shares the bad sectors.
 func TestCopyImageUnreadableClone(t *testing.T) {

@@ -69,13 +69,13 @@ func (*onePool) SnapshotLimits(context.Context, string) (gluster.Limits, error) 
 // folders are mounts that are nothing but folders of one host.
 type folders struct{ base string }
 
-func (f folders) MountSnapshot(_ context.Context, _ []string, _, _, name string) (string, error) {
+func (f folders) MountSnapshot(_ context.Context, _ []string, _, _, name string, _ gluster.MountOptions) (string, error) {
 	dir := filepath.Join(f.base, name)
 	return dir, os.Mkdir(dir, 0o700)
 }
 
-func (f folders) MountVolume(ctx context.Context, servers []string, volume, name string, _ gluster.MountOptions) (string, error) {
-	return f.MountSnapshot(ctx, servers, "", volume, name)
+func (f folders) MountVolume(ctx context.Context, servers []string, volume, name string, o gluster.MountOptions) (string, error) {
+	return f.MountSnapshot(ctx, servers, "", volume, name, o)
 }
 
 func (folders) Unmount(_ context.Context, dir string) error { return os.Remove(dir) }

@@ -36,7 +36,7 @@ type Gluster interface {
 // Mounts mounts snapshots and volumes on this host. *gluster.Mounter
 // implements it.
 type Mounts interface {
-	MountSnapshot(ctx context.Context, servers []string, snapshot, volume, name string) (string, error)
+	MountSnapshot(ctx context.Context, servers []string, snapshot, volume, name string, o gluster.MountOptions) (string, error)
 	MountVolume(ctx context.Context, servers []string, volume, name string, o gluster.MountOptions) (string, error)
 	Unmount(ctx context.Context, dir string) error
 	Leftovers() ([]string, error)

@@ -46,6 +46,7 @@ type tracked struct {
 	last         string          // The image in the last backup; "" when nothing is known of it.
 	pieces       manifest.Pieces // Those of last.
 	old          tracking.State
+	missing      *tracking.Missing // Nil when it is not known what the bricks lack.
 	changes      *tracking.Changes // Nil when all of the image has to be read.
 	audit        bool
 }
@@ -73,6 +74,7 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 		return k
 	}
 	k.now = &now
+	d.missing(&k)
 	if k.last == "" {
 		return k
 	}
@@ -90,6 +92,21 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 			"shards", all, "changed", changed, "shard_bytes", now.ShardSize, "audit", k.audit)
 	}
 	return k
+}
+
+// missing finds out which shards were never written, and need not be read either.
+func (d *Daemon) missing(k *tracked) {
+	if k.audit {
+		return
+	}
+	missing, err := tracking.FindMissing(*k.now)
+	if err != nil {
+		d.log.Warn("shards that no brick has are read too", "claim", k.claim, "image", k.image, "reason", err)
+		return
+	}
+	k.missing = &missing
+	d.log.Info("the bricks were asked what was ever written", "claim", k.claim, "image", k.image,
+		"missing", missing.Count(), "shard_bytes", k.now.ShardSize)
 }
 
 // lastPieces finds the image in the last backup, with the digests of its pieces.
@@ -204,6 +221,9 @@ func (d *Daemon) copyImage(ctx context.Context, k tracked, target *copier.ImageF
 				"claim", k.claim, "image", k.image, "path", k.last, "error", err)
 		}
 	}
+	if k.missing != nil {
+		c.Zero = k.missing.Zero
+	}
 	c.Mend = c.Compare
 	res, err := copier.CopyImage(ctx, c)
 	if wrong := res.Missed + res.Rotten; err == nil && wrong > 0 && c.Reference != nil && !k.audit {
@@ -224,7 +244,7 @@ func (d *Daemon) copyImage(ctx context.Context, k tracked, target *copier.ImageF
 // readAll copies the image again, into the target of a copy that trusted what was
 // wrong: whatever else it trusted may be wrong too.
 func readAll(ctx context.Context, c copier.ImageCopy, first copier.ImageResult) (copier.ImageResult, error) {
-	c.Reference, c.Compare, c.Mend, c.Fresh = nil, true, true, false
+	c.Reference, c.Zero, c.Compare, c.Mend, c.Fresh = nil, nil, true, true, false
 	res, err := copier.CopyImage(ctx, c)
 	res.Missed, res.Rotten = res.Missed+first.Missed, res.Rotten+first.Rotten
 	res.Written, res.Punched = res.Written+first.Written, res.Punched+first.Punched

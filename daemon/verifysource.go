@@ -110,7 +110,7 @@ func (d *Daemon) mountSource(ctx context.Context, t Target, b catalog.Backup, re
 	if err := g.ActivateSnapshot(ctx, source.Name); err != nil {
 		return "", err
 	}
-	return d.mountSnapshot(ctx, t.Hosts, source.Name, t.Volume, rel)
+	return d.mountSnapshot(ctx, t.Hosts, source.Name, t.Volume, t.Block(), rel)
 }
 
 // compareImage compares the image in the mounted snapshot with the backup's.

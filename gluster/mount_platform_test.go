@@ -78,7 +78,7 @@ func (p *platform) mountVolume(t *testing.T, m *gluster.Mounter, volume, name st
 
 func (p *platform) checkSnapshotMount(t *testing.T, m *gluster.Mounter, snapshot string) {
 	t.Helper()
-	dir, err := m.MountSnapshot(t.Context(), p.servers(), snapshot, single, "frozen")
+	dir, err := m.MountSnapshot(t.Context(), p.servers(), snapshot, single, "frozen", gluster.MountOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func (p *platform) checkSnapshotMount(t *testing.T, m *gluster.Mounter, snapshot
 	if info, err := os.Stat(filepath.Dir(dir)); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("mode of base = %v, %v", info, err)
 	}
-	if _, err := m.MountSnapshot(t.Context(), p.servers(), snapshot, single, "frozen"); !errors.Is(err, gluster.ErrMounted) {
+	if _, err := m.MountSnapshot(t.Context(), p.servers(), snapshot, single, "frozen", gluster.MountOptions{}); !errors.Is(err, gluster.ErrMounted) {
 		t.Errorf("second mount = %v, want ErrMounted", err)
 	}
 	if dirs, err := m.Leftovers(); err != nil || !slices.Contains(dirs, dir) {

@@ -73,13 +73,21 @@ type Mounter struct {
 	opts MounterOptions
 }
 
-// MountOptions say how a live volume is mounted.
+// MountOptions say how a volume or snapshot is mounted.
 type MountOptions struct {
-	// DirectIO makes reads and writes pass by this machine's page cache; without
-	// it a read may return what was there before another client wrote.
+	// DirectIO makes reads and writes pass by this machine's page cache. Without
+	// it a read of a live volume may return what was there before another client
+	// wrote, and an image pushes out everything else that the cache has.
 	DirectIO bool
 	// ReadOnly refuses writes.
 	ReadOnly bool
+}
+
+func (o MountOptions) direct() []string {
+	if o.DirectIO {
+		return []string{"direct-io-mode=enable"}
+	}
+	return nil
 }
 
 // MountError is a mount that failed. It matches ErrMount, or ErrForeignMount,
@@ -170,15 +178,15 @@ func SnapshotPath(snapshot, volume string) string { return "/snaps/" + snapshot 
 // the given name, and returns the folder. The first of servers that answers
 // serves the volume file; the bricks are then spoken to directly. The caller
 // unmounts, also when the context ends meanwhile; after an error nothing is
-// mounted.
-func (m *Mounter) MountSnapshot(ctx context.Context, servers []string, snapshot, volume, name string) (string, error) {
+// mounted. It is read-only whatever o says.
+func (m *Mounter) MountSnapshot(ctx context.Context, servers []string, snapshot, volume, name string, o MountOptions) (string, error) {
 	if err := errors.Join(ValidSnapshot(snapshot), ValidVolume(volume)); err != nil {
 		return "", err
 	}
 	return m.mount(ctx, mountRequest{
 		servers: servers, id: m.opts.SnapshotPath(snapshot, volume), name: name, readOnly: true,
 		// What never changes needs no second look.
-		options: []string{"attribute-timeout=3600", "entry-timeout=3600", "negative-timeout=3600"},
+		options: append(o.direct(), "attribute-timeout=3600", "entry-timeout=3600", "negative-timeout=3600"),
 	})
 }
 
@@ -187,11 +195,7 @@ func (m *Mounter) MountVolume(ctx context.Context, servers []string, volume, nam
 	if err := ValidVolume(volume); err != nil {
 		return "", err
 	}
-	r := mountRequest{servers: servers, id: "/" + volume, name: name, readOnly: o.ReadOnly}
-	if o.DirectIO {
-		r.options = append(r.options, "direct-io-mode=enable")
-	}
-	return m.mount(ctx, r)
+	return m.mount(ctx, mountRequest{servers: servers, id: "/" + volume, name: name, readOnly: o.ReadOnly, options: o.direct()})
 }
 
 type mountRequest struct {

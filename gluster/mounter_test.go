@@ -23,7 +23,7 @@ func TestMountSnapshotPath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.MountSnapshot(t.Context(), []string{"g1"}, "s", "v", "n"); !errors.Is(err, gluster.ErrMount) {
+	if _, err := m.MountSnapshot(t.Context(), []string{"g1"}, "s", "v", "n", gluster.MountOptions{}); !errors.Is(err, gluster.ErrMount) {
 		t.Fatal(err)
 	}
 	if got := h.args[len(h.args)-2]; got != "g1:/snaps/s" {
@@ -76,10 +76,13 @@ func TestMountArguments(t *testing.T) {
 	}{
 		"snapshot": {
 			func() (string, error) {
-				return m.MountSnapshot(t.Context(), []string{"g1", "g2", "fe80::1"}, "s", "v", "n")
+				return m.MountSnapshot(t.Context(), []string{"g1", "g2", "fe80::1"}, "s", "v", "n", gluster.MountOptions{})
 			},
 			",ro,attribute-timeout=3600,entry-timeout=3600,negative-timeout=3600,backup-volfile-servers=g2:[fe80::1]", "g1:/snaps/s/v",
 		},
+		"snapshot, direct": {func() (string, error) {
+			return m.MountSnapshot(t.Context(), []string{"g1"}, "s", "v", "n", gluster.MountOptions{DirectIO: true})
+		}, ",ro,direct-io-mode=enable,attribute-timeout=3600,entry-timeout=3600,negative-timeout=3600", "g1:/snaps/s/v"},
 		"volume": {func() (string, error) {
 			return m.MountVolume(t.Context(), []string{"g1"}, "v", "n", gluster.MountOptions{})
 		}, "", "g1:/v"},
@@ -113,7 +116,7 @@ func TestMountThatDidNot(t *testing.T) {
 	} {
 		t.Run(desc, func(t *testing.T) {
 			m, base := newMounter(t, &helper{log: log, err: helperErr})
-			_, err := m.MountSnapshot(t.Context(), []string{"g1"}, "s", "v", "n")
+			_, err := m.MountSnapshot(t.Context(), []string{"g1"}, "s", "v", "n", gluster.MountOptions{})
 			var e *gluster.MountError
 			if !errors.Is(err, gluster.ErrMount) || !errors.As(err, &e) {
 				t.Fatalf("MountSnapshot = %v", err)
@@ -140,18 +143,34 @@ func TestMountRefusedNames(t *testing.T) {
 	m, base := newMounter(t, h)
 	g1 := []string{"g1"}
 	for desc, mount := range map[string]func() (string, error){
-		"snapshot":    func() (string, error) { return m.MountSnapshot(t.Context(), g1, "a/b", "v", "n") },
-		"volume":      func() (string, error) { return m.MountSnapshot(t.Context(), g1, "s", "v,ro", "n") },
+		"snapshot": func() (string, error) {
+			return m.MountSnapshot(t.Context(), g1, "a/b", "v", "n", gluster.MountOptions{})
+		},
+		"volume": func() (string, error) {
+			return m.MountSnapshot(t.Context(), g1, "s", "v,ro", "n", gluster.MountOptions{})
+		},
 		"live volume": func() (string, error) { return m.MountVolume(t.Context(), g1, "-v", "n", gluster.MountOptions{}) },
-		"folder":      func() (string, error) { return m.MountSnapshot(t.Context(), g1, "s", "v", "../n") },
-		"parent":      func() (string, error) { return m.MountSnapshot(t.Context(), g1, "s", "v", "..") },
-		"no folder":   func() (string, error) { return m.MountSnapshot(t.Context(), g1, "s", "v", "") },
-		"no server":   func() (string, error) { return m.MountSnapshot(t.Context(), nil, "s", "v", "n") },
-		"option":      func() (string, error) { return m.MountSnapshot(t.Context(), []string{"-o"}, "s", "v", "n") },
-		"two servers": func() (string, error) { return m.MountSnapshot(t.Context(), []string{"g1,g2"}, "s", "v", "n") },
-		"backup":      func() (string, error) { return m.MountSnapshot(t.Context(), []string{"g1", "g2 x"}, "s", "v", "n") },
+		"folder": func() (string, error) {
+			return m.MountSnapshot(t.Context(), g1, "s", "v", "../n", gluster.MountOptions{})
+		},
+		"parent": func() (string, error) {
+			return m.MountSnapshot(t.Context(), g1, "s", "v", "..", gluster.MountOptions{})
+		},
+		"no folder": func() (string, error) { return m.MountSnapshot(t.Context(), g1, "s", "v", "", gluster.MountOptions{}) },
+		"no server": func() (string, error) {
+			return m.MountSnapshot(t.Context(), nil, "s", "v", "n", gluster.MountOptions{})
+		},
+		"option": func() (string, error) {
+			return m.MountSnapshot(t.Context(), []string{"-o"}, "s", "v", "n", gluster.MountOptions{})
+		},
+		"two servers": func() (string, error) {
+			return m.MountSnapshot(t.Context(), []string{"g1,g2"}, "s", "v", "n", gluster.MountOptions{})
+		},
+		"backup": func() (string, error) {
+			return m.MountSnapshot(t.Context(), []string{"g1", "g2 x"}, "s", "v", "n", gluster.MountOptions{})
+		},
 		"long, so mute": func() (string, error) {
-			return m.MountSnapshot(t.Context(), []string{strings.Repeat("g", 64)}, "s", "v", "n")
+			return m.MountSnapshot(t.Context(), []string{strings.Repeat("g", 64)}, "s", "v", "n", gluster.MountOptions{})
 		},
 	} {
 		if dir, err := mount(); err == nil || errors.Is(err, gluster.ErrMount) {

@@ -166,7 +166,7 @@ func (p *platform) testLife(t *testing.T) {
 		t.Errorf("Snapshots = %+v, %v", all, err)
 	}
 	var e *gluster.MountError
-	if _, err := m.MountSnapshot(ctx, p.servers(), name, single, "early"); !errors.As(err, &e) || !errors.Is(err, gluster.ErrMount) || e.Log == "" {
+	if _, err := m.MountSnapshot(ctx, p.servers(), name, single, "early", gluster.MountOptions{}); !errors.As(err, &e) || !errors.Is(err, gluster.ErrMount) || e.Log == "" {
 		t.Errorf("mount of an inactive snapshot = %v, want ErrMount with the client's words", err)
 	}
 	for range 2 { // Active already, the second time.

@@ -82,6 +82,12 @@ func NewPieceHasher(size int64) *PieceHasher {
 // IsZero reports whether sum is the digest of a whole piece of zeros.
 func (h *PieceHasher) IsZero(sum string) bool { return sum == string(h.zero[:]) }
 
+// Zeros returns the SHA-256 of a piece of n zeros, n at most the size of a piece.
+func (h *PieceHasher) Zeros(n int) []byte {
+	sum := h.Sum(h.zeros[:n])
+	return sum[:]
+}
+
 // Sum returns the SHA-256 of a piece. That of a whole piece of zeros, of which
 // images have many, it knows.
 func (h *PieceHasher) Sum(piece []byte) [sha256.Size]byte {

@@ -25,10 +25,7 @@ func (d *Doubt) Error() string { return "changes cannot be told from the shards:
 func doubt(format string, args ...any) error { return &Doubt{fmt.Sprintf(format, args...)} }
 
 // Changes says which shards of an image can have changed.
-type Changes struct {
-	shardSize int64
-	changed   []bool
-}
+type Changes struct{ changed shards }
 
 // Compare returns what can have changed in the image between the snapshots of
 // two states. Its error is a *Doubt: everything has to be read.
@@ -48,19 +45,19 @@ func Compare(old, now State) (Changes, error) {
 			return Changes{}, err
 		}
 	}
-	c := Changes{shardSize: now.ShardSize, changed: make([]bool, (now.Size+now.ShardSize-1)/now.ShardSize)}
+	changed := newShards(now)
 	for i, b := range now.Bricks {
 		before := old.Bricks[i]
 		settled := earliest(old.Taken, before.Asked, before.Clock).Add(-Settled).UnixNano()
-		for n := range c.changed {
+		for n := range changed.are {
 			was, had := before.Shards[int64(n)]
 			is, has := b.Shards[int64(n)]
 			if had != has || was != is || had && was.Changed >= settled {
-				c.changed[n] = true
+				changed.are[n] = true
 			}
 		}
 	}
-	return c, nil
+	return Changes{changed}, nil
 }
 
 func earliest(times ...time.Time) time.Time { return slices.MinFunc(times, time.Time.Compare) }
@@ -135,28 +132,7 @@ func usable(b Brick) error {
 }
 
 // Unchanged reports whether the n bytes at off are as they were.
-func (c Changes) Unchanged(off, n int64) bool {
-	if c.shardSize == 0 || off < 0 || n <= 0 {
-		return false
-	}
-	last := (off + n - 1) / c.shardSize
-	if last >= int64(len(c.changed)) {
-		return false
-	}
-	for i := off / c.shardSize; i <= last; i++ {
-		if c.changed[i] {
-			return false
-		}
-	}
-	return true
-}
+func (c Changes) Unchanged(off, n int64) bool { return c.changed.all(off, n, false) }
 
 // Count returns how many shards there are and how many of them can have changed.
-func (c Changes) Count() (all, changed int) {
-	for _, is := range c.changed {
-		if is {
-			changed++
-		}
-	}
-	return len(c.changed), changed
-}
+func (c Changes) Count() (all, changed int) { return len(c.changed.are), c.changed.count() }

@@ -68,9 +68,9 @@ type faultyMounts struct {
 	fault
 }
 
-func (m faultyMounts) MountSnapshot(ctx context.Context, servers []string, snapshot, volume, name string) (dir string, err error) {
+func (m faultyMounts) MountSnapshot(ctx context.Context, servers []string, snapshot, volume, name string, o gluster.MountOptions) (dir string, err error) {
 	err = m.apply("mount snapshot", func() error {
-		dir, err = m.Mounter.MountSnapshot(ctx, servers, snapshot, volume, name)
+		dir, err = m.Mounter.MountSnapshot(ctx, servers, snapshot, volume, name, o)
 		return err
 	})
 	return dir, err
