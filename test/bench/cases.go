@@ -32,7 +32,7 @@ func (r *runs) compare(ctx context.Context, name string, v *volume, from string,
 					return err
 				}
 			}
-			if err := v.cold(ctx); err != nil {
+			if err := v.cold(ctx, t); err != nil {
 				return err
 			}
 			res, err := timed(ctx, t.args(from, to)...)
@@ -184,6 +184,7 @@ func (r *runs) images(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	v.images = true
 	from := filepath.Join(v.dir, "image")
 	if err := writeImage(from, r.image); err != nil {
 		return err
@@ -196,6 +197,9 @@ func (r *runs) images(ctx context.Context) error {
 		dd,
 		{"glusterbackupd", nil, func(from, to string) []string { return ours("image", from, to) }},
 		{"glusterbackupd, fsync", nil, func(from, to string) []string { return ours("image", from, to, "-sync") }},
+		{"glusterbackupd, tracked", nil, func(from, to string) []string {
+			return ours("image", from, to, "-shards", filepath.Join(v.brick, ".shard"))
+		}},
 	})
 	if err != nil {
 		return err
@@ -259,7 +263,7 @@ func (r *runs) changedShard(ctx context.Context, v *volume, from, one string) er
 		return err
 	}
 	name := fmt.Sprintf("1 of its %d shards changed, tracked", r.image/shard)
-	r.table.note("What the bricks say of the shards is known in the case with one shard; to ask them takes a look at each shard's inode on each brick, over ssh.")
+	r.table.note("What the bricks say of the shards is known where it says tracked; to ask them takes a look at each shard's inode on each brick, over ssh.")
 	tracked := func(from, to string) []string {
 		return ours("image", from, to, "-reference", one, "-pieces", before, "-changed", strconv.FormatInt(changed, 10))
 	}

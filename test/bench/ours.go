@@ -10,6 +10,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
 
 	"github.com/glusterbackupd/glusterbackupd/copier"
 	"github.com/glusterbackupd/glusterbackupd/manifest"
@@ -29,11 +32,13 @@ func copyOnce(args []string) error {
 	flags.BoolVar(&t.Sync, "sync", false, "wait until it is on the disk")
 	flags.StringVar(&i.pieces, "pieces", "", "what the earlier copy of the image said")
 	flags.StringVar(&i.says, "says", "", "file for what the copy of the image says")
+	flags.StringVar(&i.shards, "shards", "", "the brick's folder of shards: what it lacks was never written")
 	flags.Int64Var(&i.changed, "changed", -1, "the only shard of 64 MiB that has changed")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	ctx := context.Background()
+	runtime.GOMAXPROCS(max(copier.Threads, runtime.NumCPU())) // As glusterbackupd does.
 	switch *engine {
 	case "native":
 		e, err := copier.NewNative(copier.NativeOptions{})
@@ -59,8 +64,8 @@ func copyOnce(args []string) error {
 
 // imageFlags are those of the copy of an image.
 type imageFlags struct {
-	pieces, says string
-	changed      int64
+	pieces, says, shards string
+	changed              int64
 }
 
 // said is what one copy tells the next one, and the table.
@@ -100,6 +105,11 @@ func (i imageFlags) copy(ctx context.Context, t copier.Tree) error {
 	if i.changed >= 0 {
 		c.Reference.Unchanged = func(off, n int64) bool { return off/shard != i.changed && (off+n-1)/shard != i.changed }
 	}
+	if i.shards != "" {
+		if c.Zero, err = missing(i.shards); err != nil {
+			return err
+		}
+	}
 	res, err := copier.CopyImage(ctx, c)
 	if err == nil && i.says != "" {
 		var text []byte
@@ -108,6 +118,21 @@ func (i imageFlags) copy(ctx context.Context, t copier.Tree) error {
 		}
 	}
 	return errors.Join(err, dst.Close())
+}
+
+// missing tells which bytes of the one image on a brick were never written.
+func missing(folder string) (func(off, n int64) bool, error) {
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, err
+	}
+	has := map[int64]bool{0: true} // The image's own file.
+	for _, f := range files {
+		if number, err := strconv.ParseInt(strings.TrimPrefix(filepath.Ext(f.Name()), "."), 10, 64); err == nil {
+			has[number] = true
+		}
+	}
+	return func(off, n int64) bool { return !has[off/shard] && !has[(off+n-1)/shard] }, nil
 }
 
 func readJSON(path string, value any) error {

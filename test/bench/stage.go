@@ -129,21 +129,22 @@ func (s *stage) await(ctx context.Context, args ...string) error {
 // volume is a Gluster volume, mounted at dir; without dir it is none, for what
 // happens on local disks only.
 type volume struct {
-	stage     *stage
-	name, dir string
+	stage            *stage
+	name, dir, brick string
+	images           bool
 }
 
 // volume makes a volume of one brick, with options.
 func (s *stage) volume(ctx context.Context, name string, options ...string) (*volume, error) {
+	v := &volume{stage: s, name: name, dir: filepath.Join(s.dir, "mount-"+name)}
 	brick := filepath.Join(s.dir, "brick-"+name)
-	if err := s.loop(ctx, brick, "30G"); err != nil {
+	if err := errors.Join(s.loop(ctx, brick, "30G"), os.MkdirAll(v.dir, 0o755)); err != nil {
 		return nil, err
 	}
-	v := &volume{s, name, filepath.Join(s.dir, "mount-"+name)}
-	if err := os.MkdirAll(v.dir, 0o755); err != nil {
-		return nil, err
-	}
-	steps := [][]string{{"create", name, address + ":" + filepath.Join(brick, "data")}}
+	v.brick = filepath.Join(brick, "data")
+	// Volumes with replicas, as Heketi makes them, have this option off by default.
+	options = append(options, "performance.client-io-threads=off")
+	steps := [][]string{{"create", name, address + ":" + v.brick}}
 	for _, o := range options {
 		key, value, _ := strings.Cut(o, "=")
 		steps = append(steps, []string{"set", name, key, value})
@@ -153,7 +154,7 @@ func (s *stage) volume(ctx context.Context, name string, options ...string) (*vo
 			return nil, err
 		}
 	}
-	return v, v.mount(ctx)
+	return v, v.mount(ctx, mountOptions)
 }
 
 func (s *stage) gluster(ctx context.Context, args ...string) error {
@@ -177,15 +178,21 @@ func (v *volume) delay(ctx context.Context) error {
 	return nil
 }
 
-// mountOptions are those with which glusterbackupd mounts a snapshot.
+// mountOptions are those with which glusterbackupd mounts a snapshot. Other tools
+// do better with them than without.
 const mountOptions = "acl,use-readdirp=yes,attribute-timeout=3600,entry-timeout=3600,negative-timeout=3600"
 
-func (v *volume) mount(ctx context.Context) error {
-	return v.stage.await(ctx, "mount", "-t", "glusterfs", "-o", mountOptions, address+":/"+v.name, v.dir)
+// imageOptions are those of one with images. Other tools read one piece after the
+// other, and need the kernel to read ahead of them.
+const imageOptions = mountOptions + ",direct-io-mode=enable"
+
+func (v *volume) mount(ctx context.Context, options string) error {
+	return v.stage.await(ctx, "mount", "-t", "glusterfs", "-o", options, address+":/"+v.name, v.dir)
 }
 
-// cold makes the client forget everything, and the kernel what it can.
-func (v *volume) cold(ctx context.Context) error {
+// cold makes the client forget everything, and the kernel what it can, and mounts
+// the volume for a tool.
+func (v *volume) cold(ctx context.Context, t tool) error {
 	if v.dir != "" {
 		if err := run(ctx, "umount", v.dir); err != nil {
 			return err
@@ -195,5 +202,8 @@ func (v *volume) cold(ctx context.Context) error {
 	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0o200); err != nil || v.dir == "" {
 		return err
 	}
-	return v.mount(ctx)
+	if v.images && t.ours() {
+		return v.mount(ctx, imageOptions)
+	}
+	return v.mount(ctx, mountOptions)
 }

@@ -58,6 +58,8 @@ type tool struct {
 	args    func(from, to string) []string
 }
 
+func (t tool) ours() bool { return strings.HasPrefix(t.name, "glusterbackupd") }
+
 func mkdir(_ context.Context, to string) error { return os.MkdirAll(to, 0o700) }
 
 func contents(dir string) string { return dir + "/" }
