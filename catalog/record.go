@@ -80,7 +80,7 @@ type CopyStats struct {
 	BytesTransferred int64 `json:"bytes_transferred"`
 	Cloned           bool  `json:"cloned,omitempty"` // The image began as a reflink of the previous one.
 	// BytesUnread were not read from the image, because the bricks said that they
-	// had not changed.
+	// had not changed, or were never written.
 	BytesUnread int64 `json:"bytes_unread,omitempty"`
 }
 

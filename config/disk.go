@@ -38,8 +38,8 @@ type Copy struct {
 	// `verify` finds it.
 	FullCompare Duration `toml:"full_compare" example:"1w"`
 	// TrackImages reads only those parts of an image that can have changed since the
-	// last backup, by the times of its shards on the bricks. Where these cannot be
-	// told, all of it is read.
+	// last backup, by the times of its shards on the bricks, and were ever written.
+	// Where that cannot be told, all of it is read.
 	TrackImages bool `toml:"track_images" example:"false"`
 	// BandwidthLimit is the most bytes that one copy moves in a second. 0 is no
 	// limit.

@@ -26,5 +26,5 @@
 // That is right for files on volumes that are not sharded. It is wrong for
 // images: on a sharded volume a write beyond the first shard moves neither size
 // nor times. CopyImage therefore never looks at them, and reads everything but what
-// somebody who knows better vouches for (ImageReference).
+// somebody who knows better vouches for (ImageCopy.Zero, ImageReference).
 package copier

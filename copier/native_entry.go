@@ -328,7 +328,7 @@ func (j *treeJob) place(it *item, create func(name string) error) error {
 	if err == nil && name != it.name {
 		err = rename(it.at.dst, name, it.name)
 	}
-	if err != nil && name != it.name {
+	if name != it.name { // Also after a rename, which leaves two names of one inode as they are.
 		_ = unlink(it.at.dst, name, 0) // The error that it joins says more.
 	}
 	return j.inDest("create", it.path(), err)

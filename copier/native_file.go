@@ -41,7 +41,7 @@ func (j *treeJob) copyFile(s *sourceItem) (err error) {
 	defer func() {
 		closeFD(to)
 		if err != nil {
-			_ = unlink(it.at.dst, name, 0) // The error itself says more.
+			j.discard(it, name)
 		}
 	}()
 	// Asked before the content is there, Gluster's client still knows it.
@@ -71,14 +71,23 @@ func (j *treeJob) copyFile(s *sourceItem) (err error) {
 	return j.inDest("write", it.path(), err)
 }
 
+// discard removes half a file. The folder of one that has its own name and stays, on
+// a volume that no longer answers, is not opened to others.
+func (j *treeJob) discard(it *item, name string) {
+	err := unlink(it.at.dst, name, 0) // What it follows says more.
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && name == it.name {
+		it.at.spoiled.Store(true)
+	}
+}
+
 // create makes a new file and returns its name. In a folder that this copy made the
-// file has its own name at once: nobody else can enter that folder before all of it
-// is there, and a rename costs Gluster more than everything else. In any other it
+// file has its own name at once: nobody but root can enter that folder before all of
+// it is there, and a rename costs Gluster more than everything else. In any other it
 // has a temporary name, so that nobody finds half a file.
 func (j *treeJob) create(it *item) (fd int, name string, err error) {
 	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL
 	if it.at.made {
-		fd, err = openat(it.at.dst, it.name, flags, it.st.Mode&0o777)
+		fd, err = openat(it.at.dst, it.name, flags, it.st.Mode&0o777|0o600)
 		if !errors.Is(err, fs.ErrExist) { // A name that the source lists twice.
 			return fd, it.name, err
 		}

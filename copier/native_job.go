@@ -61,6 +61,7 @@ type place struct {
 	st            unix.Stat_t // Of the source.
 	xattrs        xattrs      // Of the source.
 	made          bool        // The destination was made by this copy.
+	spoiled       atomic.Bool // Half a file is in the destination and cannot be removed.
 	fresh         bool        // The destination was empty or not there before.
 	inherits      bool        // The destination's default ACL goes to what is made in it.
 	only          []string    // The way to Tree.Path, when it leads through here.

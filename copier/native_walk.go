@@ -136,6 +136,7 @@ func (j *treeJob) openTarget(it *item, p *place) error {
 		if err != nil && !errors.Is(err, fs.ErrExist) { // A name that the source lists twice.
 			return j.inDest("mkdir", p.path, err)
 		}
+		p.made, p.fresh = err == nil, err == nil
 	}
 	p.dst, err = openFolder(it.at.dst, it.name)
 	return j.inDest("open", p.path, err)
@@ -205,6 +206,9 @@ func (j *treeJob) finishFolder(p *place) {
 	if p.dst == noFD { // A dry run, and it was said that it is made.
 		j.done.entries.Add(1)
 		return
+	}
+	if p.spoiled.Load() {
+		return // The error of the file says why.
 	}
 	if err := j.applyFolder(p); err != nil {
 		j.fail(j.inDest("set attributes of", p.path, err))

@@ -39,9 +39,10 @@ type Tree struct {
 	// sides completely. Needed where times cannot be trusted, as on a sharded
 	// volume or when a damaged tree is put right.
 	Checksum bool
-	// Sync writes each file to stable storage before it gets its name, where
-	// the engine can (rsync 3.2.4). Whoever copies to a disk of its own does
-	// better to sync that once at the end.
+	// Sync writes each file to stable storage before it counts as done, where the
+	// engine can (rsync 3.2.4). A power cut before that can leave a file with the size
+	// and time of its source and other content: a copy after one needs Checksum.
+	// Whoever copies to a disk of its own does better to sync that once at the end.
 	Sync bool
 	// Fingerprints, when not empty, is the absolute path of a file to be made,
 	// with what the engine saw of every entry of Source. ReferenceFingerprints is

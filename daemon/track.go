@@ -53,7 +53,7 @@ type tracked struct {
 
 // track finds out what the last backup has of the image, asks the bricks of the
 // snapshot about it and compares with what they said then. Whatever goes wrong, the
-// image is read in full.
+// image is read in full, but for shards that no brick has.
 func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f frozen, img blockstore.Image) tracked {
 	k := tracked{claim: t.Key.String(), image: t.Image, to: s.Shards()}
 	d.lastPieces(ctx, &k, s, img)
@@ -96,12 +96,12 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 
 // missing finds out which shards were never written, and need not be read either.
 func (d *Daemon) missing(k *tracked) {
-	if k.audit {
+	if k.audit || d.o.Full {
 		return
 	}
 	missing, err := tracking.FindMissing(*k.now)
 	if err != nil {
-		d.log.Warn("shards that no brick has are read too", "claim", k.claim, "image", k.image, "reason", err)
+		d.log.Warn("all of the image is read, also what no brick has", "claim", k.claim, "image", k.image, "reason", err)
 		return
 	}
 	k.missing = &missing

@@ -10,6 +10,8 @@
 // file systems of the bricks said of these files in a frozen snapshot; Compare
 // decides from two states.
 //
+// One state is enough for FindMissing: a shard that no brick has was never written.
+//
 // The package is the rule and the format. It asks no server and reads no image:
 // package gluster reads the bricks, package daemon brings both together. A wrong
 // "unchanged" would be a backup that lies, so whatever is odd is a Doubt, and the

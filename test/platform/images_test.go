@@ -159,6 +159,9 @@ func TestImageSecondBackup(t *testing.T) {
 	b.listed(img)
 	path := b.live(img)
 	first := b.backup("block/second")
+	if first.Backup.BytesUnread != shard { // One of its three shards was never written.
+		t.Errorf("the first backup did not read %d bytes of %d", first.Backup.BytesUnread, img.Size)
+	}
 	one := used(t, b.disk)
 	before := b.mtime(img)
 	const piece = 64 << 10
