@@ -56,6 +56,7 @@ type tracker struct {
 	round        int
 
 	copied, unread     int64
+	missing            int // Shards that no brick had, in all rounds.
 	doubts, snapshots  int
 	spared, everything int // Rounds in which something was not read, and in which all was.
 }
@@ -77,6 +78,9 @@ gluster --mode=script volume set gbtest_replica cluster.heal-timeout 5`)
 	k.create()
 	rounds := trackRounds(t)
 	for k.round = range rounds {
+		if k.random.IntN(15) == 0 {
+			k.remake()
+		}
 		k.change()
 		switch k.round * 10 / rounds {
 		case 2, 3:
@@ -88,9 +92,9 @@ gluster --mode=script volume set gbtest_replica cluster.heal-timeout 5`)
 		}
 		k.backup(k.round%10 == 9)
 	}
-	t.Logf("figures: %d rounds, %d with a snapshot: something was not read in %d, all was read in %d, of these %d after a doubt; %d of %d bytes were not read",
-		rounds, k.snapshots, k.spared, k.everything, k.doubts, k.unread, k.copied)
-	if k.spared == 0 || k.doubts == 0 {
+	t.Logf("figures: %d rounds, %d with a snapshot: something was not read in %d, all was read in %d, of these %d after a doubt; %d of %d bytes were not read, %d shards were missing",
+		rounds, k.snapshots, k.spared, k.everything, k.doubts, k.unread, k.copied, k.missing)
+	if k.spared == 0 || k.doubts == 0 || k.missing == 0 {
 		t.Error("the rule was not tried")
 	}
 }
@@ -123,11 +127,19 @@ func (k *tracker) check(err error) {
 
 func (k *tracker) create() {
 	k.t.Helper()
-	k.check(os.Mkdir(filepath.Join(k.live, "block-store"), 0o755))
+	k.check(os.MkdirAll(filepath.Join(k.live, "block-store"), 0o755))
 	f, err := os.Create(filepath.Join(k.live, trackedFile))
 	k.check(err)
 	k.check(f.Truncate(trackedSize))
 	k.check(f.Close())
+}
+
+// remake has a new and empty image under the old name.
+func (k *tracker) remake() {
+	k.t.Helper()
+	k.healed() // A brick that still had the old one would be split.
+	k.check(os.Remove(filepath.Join(k.live, trackedFile)))
+	k.create()
 }
 
 // change writes, overwrites with the same, and punches holes, in up to three
@@ -286,6 +298,10 @@ func (k *tracker) copy(now tracking.State, path string) manifest.Pieces {
 	k.check(err)
 	defer target.Close()
 	c := copier.ImageCopy{Source: source, Target: target, Fresh: true, Digest: copier.PieceDigests, PieceSize: 1 << 20}
+	if missing, err := tracking.FindMissing(now); err == nil {
+		c.Zero = missing.Zero
+		k.missing += missing.Count()
+	}
 	if k.last != nil {
 		changes, err := tracking.Compare(*k.last, now)
 		if err != nil {
