@@ -101,7 +101,7 @@ func (d *Daemon) missing(k *tracked) {
 	}
 	missing, err := tracking.FindMissing(*k.now)
 	if err != nil {
-		d.log.Warn("all of the image is read, also what no brick has", "claim", k.claim, "image", k.image, "reason", err)
+		d.log.Info("all of the image is read, also what no brick has", "claim", k.claim, "image", k.image, "reason", err)
 		return
 	}
 	k.missing = &missing
