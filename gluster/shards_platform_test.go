@@ -92,7 +92,7 @@ gluster --mode=script volume set gbtest_replica cluster.heal-timeout 5`)
 		}
 		k.backup(k.round%10 == 9)
 	}
-	t.Logf("figures: %d rounds, %d with a snapshot: something was not read in %d, all was read in %d, of these %d after a doubt; %d of %d bytes were not read, %d shards were missing",
+	t.Logf("figures: %d rounds, %d with a snapshot: something was not read in %d, all was read in %d, there was a doubt in %d; %d of %d bytes were not read, %d shards were missing",
 		rounds, k.snapshots, k.spared, k.everything, k.doubts, k.unread, k.copied, k.missing)
 	if k.spared == 0 || k.doubts == 0 || k.missing == 0 {
 		t.Error("the rule was not tried")
