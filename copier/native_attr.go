@@ -42,8 +42,9 @@ func (a attributes) equal(b attributes) bool {
 // The order matters: a change of the owner takes setuid bits and capabilities
 // away, and an ACL sets bits of the mode.
 func (a attributes) apply(fd int, have attributes) error {
-	path, changed := procPath(fd), false
+	path := procPath(fd)
 	moved := a.st.Uid != have.st.Uid || a.st.Gid != have.st.Gid
+	changed := moved
 	if moved {
 		err := retry(func() error {
 			return unix.Fchownat(fd, "", int(a.st.Uid), int(a.st.Gid), unix.AT_EMPTY_PATH)
@@ -51,7 +52,6 @@ func (a attributes) apply(fd int, have attributes) error {
 		if err != nil {
 			return err
 		}
-		changed = true
 	}
 	for name := range have.xattrs {
 		if _, kept := a.xattrs[name]; kept {

@@ -46,7 +46,7 @@ type tracked struct {
 	last         string          // The image in the last backup; "" when nothing is known of it.
 	pieces       manifest.Pieces // Those of last.
 	old          tracking.State
-	missing      *tracking.Missing // Nil when it is not known what the bricks lack.
+	missing      tracking.Missing  // What the bricks lack; nothing where that is not known.
 	changes      *tracking.Changes // Nil when all of the image has to be read.
 	audit        bool
 }
@@ -104,7 +104,7 @@ func (d *Daemon) missing(k *tracked) {
 		d.log.Info("all of the image is read, also what no brick has", "claim", k.claim, "image", k.image, "reason", err)
 		return
 	}
-	k.missing = &missing
+	k.missing = missing
 	d.log.Info("the bricks were asked what was ever written", "claim", k.claim, "image", k.image,
 		"missing", missing.Count(), "shard_bytes", k.now.ShardSize)
 }
@@ -221,9 +221,7 @@ func (d *Daemon) copyImage(ctx context.Context, k tracked, target *copier.ImageF
 				"claim", k.claim, "image", k.image, "path", k.last, "error", err)
 		}
 	}
-	if k.missing != nil {
-		c.Zero = k.missing.Zero
-	}
+	c.Zero = k.missing.Zero
 	c.Mend = c.Compare
 	res, err := copier.CopyImage(ctx, c)
 	if wrong := res.Missed + res.Rotten; err == nil && wrong > 0 && c.Reference != nil && !k.audit {

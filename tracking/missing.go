@@ -1,7 +1,7 @@
 package tracking
 
 // Missing says which shards of an image no brick has. Nothing was ever written
-// there, and they read as zeros.
+// there, and they read as zeros. The zero value knows of none.
 type Missing struct{ missing shards }
 
 // FindMissing returns what no brick of a snapshot has of the image. Its error is a

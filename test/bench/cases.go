@@ -243,7 +243,7 @@ func (r *runs) changedImage(ctx context.Context, v *volume, from, one, before st
 	if err := readJSON(after, &s); err != nil {
 		return err
 	}
-	r.table.note("glusterbackupd digests each piece of an image; the other tools do not, and dd writes nothing. With fsync it waits until the image is on the disk, which no other tool does.")
+	r.table.note("glusterbackupd digests each piece of an image; the other tools do not, and dd writes nothing. With fsync it waits until the image is on the disk, which no other tool does. It reads images through a mount with direct I/O, as in its backups; the others have the page cache.")
 	r.table.note("Of the changed image, %.1f MiB were changed and glusterbackupd wrote %.1f MiB.",
 		float64(r.image/block/100*block)/(1<<20), float64(s.Written)/(1<<20))
 	return nil

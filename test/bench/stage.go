@@ -178,12 +178,12 @@ func (v *volume) delay(ctx context.Context) error {
 	return nil
 }
 
-// mountOptions are those with which glusterbackupd mounts a snapshot. Other tools
-// do better with them than without.
+// mountOptions are those with which glusterbackupd mounts a snapshot; all
+// tools get them.
 const mountOptions = "acl,use-readdirp=yes,attribute-timeout=3600,entry-timeout=3600,negative-timeout=3600"
 
-// imageOptions are those of one with images. Other tools read one piece after the
-// other, and need the kernel to read ahead of them.
+// imageOptions are those of one with images, for glusterbackupd only: other tools
+// read one piece after the other, and keep the kernel that reads ahead of them.
 const imageOptions = mountOptions + ",direct-io-mode=enable"
 
 func (v *volume) mount(ctx context.Context, options string) error {

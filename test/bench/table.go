@@ -53,7 +53,7 @@ func (t *table) markdown(o options) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Benchmarks
 
-Written by `+"`make bench`"+`. Real Gluster volumes of one brick on loop devices, client, server and disk on one machine with %d CPUs; caches cold before each run; %d repetitions in turns, the median by time. CPU and memory are those of the tool and its children, without Gluster's own processes; memory below 12 MiB is that of the bench itself, which a process starts with. Only the ratios within one table mean something on another machine.
+Written by `+"`make bench`"+`. Real Gluster volumes of one brick on loop devices, with client-io-threads off as on volumes with replicas, client, server and disk on one machine with %d CPUs; caches cold before each run; %d repetitions in turns, the median by time. CPU and memory are those of the tool and its children, without Gluster's own processes; memory below 12 MiB is that of the bench itself, which a process starts with. Only the ratios within one table mean something on another machine.
 
 Run with `+"`-files %d -many %d -delayed %d -image %d -large %d -repeat %d`"+`. Load of the machine at the end: %s.
 
