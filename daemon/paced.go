@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"time"
 
 	"github.com/glusterbackupd/glusterbackupd/gluster"
 )
@@ -26,12 +27,41 @@ func (p paced) inPlace(ctx context.Context, f func() error) error {
 	return f()
 }
 
+// CreateSnapshot sees a creation that has begun to its end, although ctx may end
+// before: glusterd goes on with it whether or not somebody waits, and as long as
+// it does, a deletion by name finds nothing to delete, and the snapshot stays.
+// After ctx the creation has releaseTimeout, so that a stop does not wait for a
+// dead host.
 func (p paced) CreateSnapshot(ctx context.Context, r gluster.SnapshotRequest) (s gluster.Snapshot, err error) {
 	err = p.inPlace(ctx, func() error {
-		s, err = p.Gluster.CreateSnapshot(ctx, r)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		longer, stop := outlasting(ctx, releaseTimeout)
+		defer stop()
+		s, err = p.Gluster.CreateSnapshot(longer, r)
 		return err
 	})
 	return s, err
+}
+
+// outlasting returns a context that ends so much later than ctx, or with stop,
+// which must be called.
+func outlasting(ctx context.Context, by time.Duration) (_ context.Context, stop func()) {
+	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	unwatch := context.AfterFunc(ctx, func() {
+		grace := time.NewTimer(by)
+		defer grace.Stop()
+		select {
+		case <-longer.Done():
+		case <-grace.C:
+			cancel(context.Cause(ctx))
+		}
+	})
+	return longer, func() {
+		unwatch()
+		cancel(nil)
+	}
 }
 
 func (p paced) ActivateSnapshot(ctx context.Context, name string) error {

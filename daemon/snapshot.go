@@ -73,7 +73,8 @@ func (d *Daemon) description(p purpose) string {
 
 // take creates a snapshot, not yet active. Its deletion is registered before the
 // creation is even tried: a creation that timed out may have worked, and
-// deleting a snapshot that does not exist is no error. keep says whether the
+// deleting a snapshot that does not exist is no error. What a creation makes only
+// after all that is a leftover, which expire finds. keep says whether the
 // snapshot shall stay after that, until its retention is over.
 func (d *Daemon) take(ctx context.Context, g Snapshots, volume string, p purpose, rel *releases) (s gluster.Snapshot, keep func(bool), err error) {
 	name := d.snapshotName(volume, time.Now())
