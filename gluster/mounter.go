@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,10 +22,6 @@ const (
 	DefaultMountTimeout = 2 * time.Minute
 	DefaultStatTimeout  = 20 * time.Second
 )
-
-// maxServer is the longest server name that mount.glusterfs takes; it leaves out
-// longer ones without a word.
-const maxServer = 63
 
 // Errors of mounts that callers branch on.
 var (
@@ -52,7 +47,7 @@ type MounterOptions struct {
 	// removed together with its mount and kept when mounting failed. Default
 	// "/var/log/glusterbackupd".
 	LogDir string
-	// Run runs mount(8) on this machine.
+	// Run runs glusterfs(8) on this machine.
 	Run Commander
 	// SnapshotPath is what the servers serve a snapshot under, with a leading
 	// slash; nil means glusterd's way.
@@ -85,7 +80,7 @@ type MountOptions struct {
 
 func (o MountOptions) direct() []string {
 	if o.DirectIO {
-		return []string{"direct-io-mode=enable"}
+		return []string{"--direct-io-mode=enable"}
 	}
 	return nil
 }
@@ -148,7 +143,6 @@ func NewMounter(o MounterOptions) (*Mounter, error) {
 	if o.LogDir == "" {
 		o.LogDir = DefaultLogDir
 	}
-	// mount.glusterfs is a shell script that splits at spaces and commas.
 	for _, path := range []string{o.Base, o.LogDir} {
 		if !plainPath.MatchString(path) || filepath.Clean(path) != path {
 			return nil, fmt.Errorf("gluster: %q is no plain absolute path", path)
@@ -185,9 +179,19 @@ func (m *Mounter) MountSnapshot(ctx context.Context, servers []string, snapshot,
 	}
 	return m.mount(ctx, mountRequest{
 		servers: servers, id: m.opts.SnapshotPath(snapshot, volume), name: name, readOnly: true,
-		// What never changes needs no second look.
-		options: append(o.direct(), "attribute-timeout=3600", "entry-timeout=3600", "negative-timeout=3600"),
+		options: append(o.direct(), frozen()...),
 	})
+}
+
+// frozen returns the options for what never changes: it needs no second look, and
+// a file is not opened on the bricks to be read there, which saves an open, a flush
+// and a release for each (docs/decisions/0020). The last two are those of
+// gluster/glusterfs xlators/performance/open-behind.
+func frozen() []string {
+	return []string{
+		"--attribute-timeout=3600", "--entry-timeout=3600", "--negative-timeout=3600",
+		"--xlator-option=*-open-behind.read-after-open=no", "--xlator-option=*-open-behind.use-anonymous-fd=yes",
+	}
 }
 
 // MountVolume mounts a live volume, as MountSnapshot does.
@@ -214,9 +218,6 @@ func (r mountRequest) check() error {
 		if err := runner.ValidHost(s); err != nil {
 			return fmt.Errorf("mount %s: %w", r.id, err)
 		}
-		if len(s) > maxServer {
-			return fmt.Errorf("mount %s: %w: server %q has more than %d characters", r.id, ErrName, s, maxServer)
-		}
 	}
 	if !mountName.MatchString(r.name) {
 		return fmt.Errorf("mount %s: folder: %w %q", r.id, ErrName, r.name)
@@ -226,26 +227,24 @@ func (r mountRequest) check() error {
 
 func (r mountRequest) source() string { return r.servers[0] + ":" + r.id }
 
-// args returns the command line of mount(8). Options that are no file system's
-// business protect this machine from what tenants store: nothing on the mount
-// is executed here, no setuid bit and no device node has an effect.
+// args returns the command line of glusterfs(8), which goes into the background
+// once it has mounted. mount.glusterfs would call it, but passes on only one
+// option of a translator. Options that are no file system's business protect this
+// machine from what tenants store: nothing on the mount is executed here, no
+// setuid bit and no device node has an effect.
 func (r mountRequest) args(dir, log string) []string {
-	options := []string{"acl", "nodev", "nosuid", "noexec", "use-readdirp=yes", "log-level=WARNING", "log-file=" + log}
+	args := []string{
+		"glusterfs", "--process-name", "fuse", "--acl", "--use-readdirp=yes", "--fuse-mountopts=nodev,nosuid,noexec",
+		"--log-level=WARNING", "--log-file=" + log,
+	}
 	if r.readOnly {
-		options = append(options, "ro")
+		args = append(args, "--read-only")
 	}
-	options = append(options, r.options...)
-	var backups []string
-	for _, s := range r.servers[1:] {
-		if ip := net.ParseIP(s); ip != nil && ip.To4() == nil {
-			s = "[" + s + "]"
-		}
-		backups = append(backups, s)
+	args = append(args, r.options...)
+	for _, s := range r.servers {
+		args = append(args, "--volfile-server="+s)
 	}
-	if len(backups) > 0 {
-		options = append(options, "backup-volfile-servers="+strings.Join(backups, ":"))
-	}
-	return []string{"mount", "-t", "glusterfs", "-o", strings.Join(options, ","), r.source(), dir}
+	return append(args, "--volfile-id="+r.id, dir)
 }
 
 func (m *Mounter) mount(ctx context.Context, r mountRequest) (string, error) {

@@ -124,11 +124,11 @@ func (c *checker) disk(path string) error {
 // tools checks what this host must have. rsync, if it is the engine, was checked
 // when that was built.
 func (c *checker) tools() {
-	path, err := exec.LookPath("mount.glusterfs")
+	path, err := exec.LookPath("glusterfs")
 	if err != nil {
 		err = remedied{err, "install the glusterfs client (glusterfs-client or glusterfs-fuse) on this host"}
 	}
-	c.add("mount.glusterfs", path, err)
+	c.add("glusterfs", path, err)
 	_, err = os.Stat("/dev/fuse")
 	if err != nil {
 		err = remedied{err, "load the fuse module: modprobe fuse"}

@@ -51,9 +51,9 @@ func (r *runs) compare(ctx context.Context, name string, v *volume, from string,
 }
 
 // find only walks.
-var find = tool{"find -printf '%s %T@'", nil, func(from, _ string) []string {
+var find = onSnapshot("find -printf '%s %T@'", nil, func(from, _ string) []string {
 	return []string{"find", from, "-printf", "%s %T@\n"}
-}}
+})
 
 // versions makes a first version and returns the tools that make the next.
 func (r *runs) versions(ctx context.Context, from, name string) ([]tool, error) {
@@ -74,12 +74,12 @@ func (r *runs) versions(ctx context.Context, from, name string) ([]tool, error) 
 		return mkdir(ctx, to)
 	}
 	return []tool{
-		{"rsync -aHAXS --link-dest", mkdir, func(from, to string) []string {
+		onVolume("rsync -aHAXS --link-dest", mkdir, func(from, to string) []string {
 			return []string{"rsync", "-aHAXS", "--numeric-ids", "--link-dest=" + one, contents(from), contents(to)}
-		}},
-		{"glusterbackupd, native", forget, func(from, to string) []string {
+		}),
+		onSnapshot("glusterbackupd, native", forget, func(from, to string) []string {
 			return ours("native", from, to, "-reference", one, "-known", known, "-fingerprints", next)
-		}},
+		}),
 	}, nil
 }
 
@@ -115,19 +115,19 @@ func (r *runs) small(ctx context.Context) error {
 		return mkdir(ctx, back)
 	}
 	return r.compare(ctx, fmt.Sprintf("restore of %d files into a volume", r.files), v, filepath.Join(r.disk, "small"), []tool{
-		{"rsync -aHAXS", clean, func(from, _ string) []string {
+		onVolume("rsync -aHAXS", clean, func(from, _ string) []string {
 			return []string{"rsync", "-aHAXS", "--numeric-ids", contents(from), contents(back)}
-		}},
-		{"glusterbackupd, native", clean, func(from, _ string) []string { return ours("native", from, back) }},
-		{"glusterbackupd, native, fsync", clean, func(from, _ string) []string { return ours("native", from, back, "-sync") }},
+		}),
+		onVolume("glusterbackupd, native", clean, func(from, _ string) []string { return ours("native", from, back) }),
+		onVolume("glusterbackupd, native, fsync", clean, func(from, _ string) []string { return ours("native", from, back, "-sync") }),
 	})
 }
 
 // verify reads the copy of the small files, as verify does.
 func (r *runs) verify(ctx context.Context, v *volume) error {
 	return r.compare(ctx, fmt.Sprintf("verify of %d files, on the disk of the copies", r.files), v, filepath.Join(r.disk, "small"), []tool{
-		{"find -type f -exec cat {} +", nil, func(from, _ string) []string { return []string{"find", from, "-type", "f", "-exec", "cat", "{}", "+"} }},
-		{"glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, "") }},
+		onVolume("find -type f -exec cat {} +", nil, func(from, _ string) []string { return []string{"find", from, "-type", "f", "-exec", "cat", "{}", "+"} }),
+		onSnapshot("glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, "") }),
 	})
 }
 
@@ -148,7 +148,7 @@ func (r *runs) late(ctx context.Context) error {
 	if err := v.delay(ctx); err != nil {
 		return err
 	}
-	if err := r.compare(ctx, fmt.Sprintf("%d files, 1 ms per operation, first copy", r.delayed), v, from, firstCopyTools()[:2]); err != nil {
+	if err := r.compare(ctx, fmt.Sprintf("%d files, 1 ms per operation, first copy", r.delayed), v, from, firstCopyTools()[:3]); err != nil {
 		return err
 	}
 	return r.compare(ctx, "1 ms per operation, unchanged", v, from, append(next, find))
@@ -189,17 +189,17 @@ func (r *runs) images(ctx context.Context) error {
 	if err := writeImage(from, r.image); err != nil {
 		return err
 	}
-	dd := tool{"dd bs=4M of=/dev/null", nil, func(from, _ string) []string { return []string{"dd", "bs=4M", "if=" + from, "of=/dev/null"} }}
+	dd := onVolume("dd bs=4M of=/dev/null", nil, func(from, _ string) []string { return []string{"dd", "bs=4M", "if=" + from, "of=/dev/null"} })
 	name := fmt.Sprintf("image of %d MiB, %d MiB of data", r.image>>20, r.image>>20*3/8)
 	err = r.compare(ctx, name+", first copy", v, from, []tool{
-		{"rsync -aS", nil, func(from, to string) []string { return []string{"rsync", "-aS", from, to} }},
-		{"cp --sparse=always", nil, func(from, to string) []string { return []string{"cp", "--sparse=always", from, to} }},
+		onVolume("rsync -aS", nil, func(from, to string) []string { return []string{"rsync", "-aS", from, to} }),
+		onVolume("cp --sparse=always", nil, func(from, to string) []string { return []string{"cp", "--sparse=always", from, to} }),
 		dd,
-		{"glusterbackupd", nil, func(from, to string) []string { return ours("image", from, to) }},
-		{"glusterbackupd, fsync", nil, func(from, to string) []string { return ours("image", from, to, "-sync") }},
-		{"glusterbackupd, tracked", nil, func(from, to string) []string {
+		onSnapshot("glusterbackupd", nil, func(from, to string) []string { return ours("image", from, to) }),
+		onSnapshot("glusterbackupd, fsync", nil, func(from, to string) []string { return ours("image", from, to, "-sync") }),
+		onSnapshot("glusterbackupd, tracked", nil, func(from, to string) []string {
 			return ours("image", from, to, "-shards", filepath.Join(v.brick, ".shard"))
-		}},
+		}),
 	})
 	if err != nil {
 		return err
@@ -217,7 +217,7 @@ func (r *runs) images(ctx context.Context) error {
 	}
 	return r.compare(ctx, "verify of the image, on the disk of the copies", v, one, []tool{
 		dd,
-		{"glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, "") }},
+		onSnapshot("glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, "") }),
 	})
 }
 
@@ -229,12 +229,12 @@ func (r *runs) changedImage(ctx context.Context, v *volume, from, one, before st
 	after := one + ".after"
 	err := r.compare(ctx, "1 % of its blocks changed", v, from, []tool{
 		r.rsyncOnto(one),
-		{"glusterbackupd", nil, func(from, to string) []string {
+		onSnapshot("glusterbackupd", nil, func(from, to string) []string {
 			return ours("image", from, to, "-reference", one, "-pieces", before, "-says", after)
-		}},
-		{"glusterbackupd, fsync", nil, func(from, to string) []string {
+		}),
+		onSnapshot("glusterbackupd, fsync", nil, func(from, to string) []string {
 			return ours("image", from, to, "-reference", one, "-pieces", before, "-says", after, "-sync")
-		}},
+		}),
 	})
 	if err != nil {
 		return err
@@ -243,7 +243,7 @@ func (r *runs) changedImage(ctx context.Context, v *volume, from, one, before st
 	if err := readJSON(after, &s); err != nil {
 		return err
 	}
-	r.table.note("glusterbackupd digests each piece of an image; the other tools do not, and dd writes nothing. With fsync it waits until the image is on the disk, which no other tool does. It reads images through a mount with direct I/O, as in its backups; the others have the page cache.")
+	r.table.note("glusterbackupd digests each piece of an image; the other tools do not, and dd writes nothing. With fsync it waits until the image is on the disk, which no other tool does.")
 	r.table.note("Of the changed image, %.1f MiB were changed and glusterbackupd wrote %.1f MiB.",
 		float64(r.image/block/100*block)/(1<<20), float64(s.Written)/(1<<20))
 	return nil
@@ -269,17 +269,17 @@ func (r *runs) changedShard(ctx context.Context, v *volume, from, one string) er
 	}
 	return r.compare(ctx, name, v, from, []tool{
 		r.rsyncOnto(one),
-		{"glusterbackupd", nil, tracked},
-		{"glusterbackupd, fsync", nil, func(from, to string) []string { return append(tracked(from, to), "-sync") }},
+		onSnapshot("glusterbackupd", nil, tracked),
+		onSnapshot("glusterbackupd, fsync", nil, func(from, to string) []string { return append(tracked(from, to), "-sync") }),
 	})
 }
 
 // rsyncOnto is what an admin would do with an image on a disk with reflinks.
 func (r *runs) rsyncOnto(one string) tool {
 	clone := func(ctx context.Context, to string) error { return run(ctx, "cp", "--reflink=always", one, to) }
-	return tool{"rsync -I --inplace onto a reflink", clone, func(from, to string) []string {
+	return onVolume("rsync -I --inplace onto a reflink", clone, func(from, to string) []string {
 		return []string{"rsync", "-aI", "--inplace", "--no-whole-file", from, to}
-	}}
+	})
 }
 
 // million is what a large tree needs of memory, on local disks, where that is no
@@ -296,12 +296,12 @@ func (r *runs) million(ctx context.Context) error {
 	time.Sleep(3 * time.Second) // Of younger files the engine keeps no fingerprint.
 	name := fmt.Sprintf("%d tiny files, from disk to disk, once", r.large)
 	err := r.compare(ctx, name+", first copy", v, from, []tool{
-		{"rsync -aHAXS", mkdir, func(from, to string) []string {
+		onVolume("rsync -aHAXS", mkdir, func(from, to string) []string {
 			return []string{"rsync", "-aHAXS", "--numeric-ids", contents(from), contents(to)}
-		}},
-		{"glusterbackupd, native", func(ctx context.Context, to string) error {
+		}),
+		onSnapshot("glusterbackupd, native", func(ctx context.Context, to string) error {
 			return errors.Join(os.RemoveAll(known), mkdir(ctx, to))
-		}, func(from, to string) []string { return ours("native", from, to, "-fingerprints", known) }},
+		}, func(from, to string) []string { return ours("native", from, to, "-fingerprints", known) }),
 	})
 	if err != nil {
 		return err
@@ -311,14 +311,14 @@ func (r *runs) million(ctx context.Context) error {
 	}
 	next := filepath.Join(r.disk, "next.known")
 	err = r.compare(ctx, name+", unchanged", v, from, []tool{
-		{"rsync -aHAXS --link-dest", mkdir, func(from, to string) []string {
+		onVolume("rsync -aHAXS --link-dest", mkdir, func(from, to string) []string {
 			return []string{"rsync", "-aHAXS", "--numeric-ids", "--link-dest=" + one, contents(from), contents(to)}
-		}},
-		{"glusterbackupd, native", func(ctx context.Context, to string) error {
+		}),
+		onSnapshot("glusterbackupd, native", func(ctx context.Context, to string) error {
 			return errors.Join(os.RemoveAll(next), mkdir(ctx, to))
 		}, func(from, to string) []string {
 			return ours("native", from, to, "-reference", one, "-known", known, "-fingerprints", next)
-		}},
+		}),
 	})
 	if err != nil {
 		return err
@@ -328,9 +328,9 @@ func (r *runs) million(ctx context.Context) error {
 		return err
 	}
 	return r.compare(ctx, fmt.Sprintf("manifest of %d files", r.large), v, one, []tool{
-		{"glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, list) }},
-		{"glusterbackupd, next version", nil, func(_, _ string) []string {
+		onSnapshot("glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, list) }),
+		onSnapshot("glusterbackupd, next version", nil, func(_, _ string) []string {
 			return ours("scan", filepath.Join(r.disk, "million.two"), "", "-reference", one, "-known", list)
-		}},
+		}),
 	})
 }

@@ -12,11 +12,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/glusterbackupd/glusterbackupd/gluster"
+	"github.com/glusterbackupd/glusterbackupd/runner"
 )
 
 // packages has, for each program, the Debian package that brings it.
 var packages = map[string]string{
-	"glusterd": "glusterfs-server", "mount.glusterfs": "glusterfs-client", "mkfs.xfs": "xfsprogs", "ip": "iproute2",
+	"glusterd": "glusterfs-server", "glusterfs": "glusterfs-client", "mkfs.xfs": "xfsprogs", "ip": "iproute2",
 	"rsync": "rsync", "fpsync": "fpart", "rclone": "rclone", "restic": "restic", "borg": "borgbackup",
 }
 
@@ -57,12 +60,22 @@ type stage struct {
 	dir string // Of everything.
 	// disk is XFS with reflinks, where copies go.
 	disk string
+	// mounter mounts as glusterbackupd does, but the volumes themselves for
+	// snapshots of theirs.
+	mounter *gluster.Mounter
 }
 
 // newStage sets up mounts, network, disks and glusterd. It must run in
 // namespaces of its own, which undo all of it.
 func newStage(ctx context.Context, dir string) (*stage, error) {
-	s := &stage{dir: dir, disk: filepath.Join(dir, "disk")}
+	m, err := gluster.NewMounter(gluster.MounterOptions{
+		Base: filepath.Join(dir, "mnt"), LogDir: filepath.Join(dir, "log"), Run: runner.NewLocal(runner.LocalOptions{}),
+		SnapshotPath: func(_, volume string) string { return "/" + volume },
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &stage{dir: dir, disk: filepath.Join(dir, "disk"), mounter: m}
 	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
 		return nil, fmt.Errorf("private mounts: %w", err)
 	}
@@ -95,7 +108,7 @@ func newStage(ctx context.Context, dir string) (*stage, error) {
 	if err := run(ctx, "glusterd"); err != nil {
 		return nil, err
 	}
-	return s, s.await(ctx, "gluster", "--mode=script", "volume", "list")
+	return s, s.await(ctx, func() error { return s.gluster(ctx, "list") })
 }
 
 // loop mounts a new XFS of a sparse file.
@@ -115,10 +128,10 @@ func (s *stage) loop(ctx context.Context, dir, size string) error {
 	return nil
 }
 
-// await repeats a command until it succeeds.
-func (s *stage) await(ctx context.Context, args ...string) error {
+// await repeats what Gluster may not be ready for until it succeeds.
+func (s *stage) await(ctx context.Context, do func() error) error {
 	for deadline := time.Now().Add(time.Minute); ; {
-		err := run(ctx, args...)
+		err := do()
 		if err == nil || time.Now().After(deadline) || ctx.Err() != nil {
 			return err
 		}
@@ -136,7 +149,7 @@ type volume struct {
 
 // volume makes a volume of one brick, with options.
 func (s *stage) volume(ctx context.Context, name string, options ...string) (*volume, error) {
-	v := &volume{stage: s, name: name, dir: filepath.Join(s.dir, "mount-"+name)}
+	v := &volume{stage: s, name: name, dir: filepath.Join(s.dir, "mnt", name)}
 	brick := filepath.Join(s.dir, "brick-"+name)
 	if err := errors.Join(s.loop(ctx, brick, "30G"), os.MkdirAll(v.dir, 0o755)); err != nil {
 		return nil, err
@@ -154,7 +167,7 @@ func (s *stage) volume(ctx context.Context, name string, options ...string) (*vo
 			return nil, err
 		}
 	}
-	return v, v.mount(ctx, mountOptions)
+	return v, v.mount(ctx, false)
 }
 
 func (s *stage) gluster(ctx context.Context, args ...string) error {
@@ -178,23 +191,25 @@ func (v *volume) delay(ctx context.Context) error {
 	return nil
 }
 
-// mountOptions are those with which glusterbackupd mounts a snapshot; all
-// tools get them.
-const mountOptions = "acl,use-readdirp=yes,attribute-timeout=3600,entry-timeout=3600,negative-timeout=3600"
-
-// imageOptions are those of one with images, for glusterbackupd only: other tools
-// read one piece after the other, and keep the kernel that reads ahead of them.
-const imageOptions = mountOptions + ",direct-io-mode=enable"
-
-func (v *volume) mount(ctx context.Context, options string) error {
-	return v.stage.await(ctx, "mount", "-t", "glusterfs", "-o", options, address+":/"+v.name, v.dir)
+// mount mounts the volume as glusterbackupd mounts a snapshot, or as it mounts a
+// live volume, which is how anybody would who wants to keep ACLs.
+func (v *volume) mount(ctx context.Context, snapshot bool) error {
+	return v.stage.await(ctx, func() (err error) {
+		servers := []string{address}
+		if snapshot {
+			_, err = v.stage.mounter.MountSnapshot(ctx, servers, "bench", v.name, v.name, gluster.MountOptions{DirectIO: v.images})
+		} else {
+			_, err = v.stage.mounter.MountVolume(ctx, servers, v.name, v.name, gluster.MountOptions{})
+		}
+		return err
+	})
 }
 
 // cold makes the client forget everything, and the kernel what it can, and mounts
 // the volume for a tool.
 func (v *volume) cold(ctx context.Context, t tool) error {
 	if v.dir != "" {
-		if err := run(ctx, "umount", v.dir); err != nil {
+		if err := v.stage.mounter.Unmount(ctx, v.dir); err != nil {
 			return err
 		}
 	}
@@ -202,8 +217,5 @@ func (v *volume) cold(ctx context.Context, t tool) error {
 	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0o200); err != nil || v.dir == "" {
 		return err
 	}
-	if v.images && t.ours() {
-		return v.mount(ctx, imageOptions)
-	}
-	return v.mount(ctx, mountOptions)
+	return v.mount(ctx, t.snapshot)
 }

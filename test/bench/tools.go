@@ -56,9 +56,20 @@ type tool struct {
 	// prepare comes before each measurement and is not measured.
 	prepare func(ctx context.Context, to string) error
 	args    func(from, to string) []string
+	// snapshot says that it gets the volume mounted as glusterbackupd mounts a
+	// snapshot, with nothing to write and nothing that changes.
+	snapshot bool
 }
 
-func (t tool) ours() bool { return strings.HasPrefix(t.name, "glusterbackupd") }
+// onSnapshot is a tool that reads from such a mount.
+func onSnapshot(name string, prepare func(ctx context.Context, to string) error, args func(from, to string) []string) tool {
+	return tool{name, prepare, args, true}
+}
+
+// onVolume is a tool that gets the volume mounted as anybody would mount it.
+func onVolume(name string, prepare func(ctx context.Context, to string) error, args func(from, to string) []string) tool {
+	return tool{name, prepare, args, false}
+}
 
 func mkdir(_ context.Context, to string) error { return os.MkdirAll(to, 0o700) }
 
@@ -67,23 +78,26 @@ func contents(dir string) string { return dir + "/" }
 // firstCopyTools copy a tree for the first time.
 func firstCopyTools() []tool {
 	return []tool{
-		{"rsync -aHAXS", mkdir, func(from, to string) []string {
+		onVolume("rsync -aHAXS", mkdir, func(from, to string) []string {
 			return []string{"rsync", "-aHAXS", "--numeric-ids", contents(from), contents(to)}
-		}},
-		{"glusterbackupd, native", mkdir, func(from, to string) []string { return ours("native", from, to) }},
-		{"glusterbackupd, rsync", mkdir, func(from, to string) []string { return ours("rsync", from, to) }},
-		{"cp -a", nil, func(from, to string) []string { return []string{"cp", "-a", from, to} }},
-		{"fpsync -n 8", mkdir, func(from, to string) []string {
+		}),
+		onSnapshot("glusterbackupd, native", mkdir, func(from, to string) []string { return ours("native", from, to) }),
+		onSnapshot("rsync -aHAXS, on that mount", mkdir, func(from, to string) []string {
+			return []string{"rsync", "-aHAXS", "--numeric-ids", contents(from), contents(to)}
+		}),
+		onSnapshot("glusterbackupd, rsync", mkdir, func(from, to string) []string { return ours("rsync", from, to) }),
+		onVolume("cp -a", nil, func(from, to string) []string { return []string{"cp", "-a", from, to} }),
+		onVolume("fpsync -n 8", mkdir, func(from, to string) []string {
 			return []string{"fpsync", "-n", "8", "-t", to + ".tmp", contents(from), contents(to)}
-		}},
-		{"rclone --transfers 16", mkdir, func(from, to string) []string {
+		}),
+		onVolume("rclone --transfers 16", mkdir, func(from, to string) []string {
 			return []string{"rclone", "copy", "--transfers", "16", "--checkers", "16", "--config", "/dev/null", from, to}
-		}},
-		{"restic backup", func(ctx context.Context, to string) error {
+		}),
+		onVolume("restic backup", func(ctx context.Context, to string) error {
 			return run(ctx, "env", "RESTIC_PASSWORD=bench", "restic", "-r", to, "init", "--no-cache")
-		}, func(from, to string) []string { return []string{"restic", "-r", to, "--no-cache", "backup", from} }},
-		{"borg create", func(ctx context.Context, to string) error {
+		}, func(from, to string) []string { return []string{"restic", "-r", to, "--no-cache", "backup", from} }),
+		onVolume("borg create", func(ctx context.Context, to string) error {
 			return run(ctx, "env", "BORG_BASE_DIR="+filepath.Dir(to), "borg", "init", "-e", "none", to)
-		}, func(from, to string) []string { return []string{"borg", "create", to + "::one", from} }},
+		}, func(from, to string) []string { return []string{"borg", "create", to + "::one", from} }),
 	}
 }
