@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/glusterbackupd/glusterbackupd/copier/sparse"
 )
 
 // ImageFile is an image that is a regular file. It implements ImageSource and
@@ -127,28 +129,7 @@ func (i *ImageFile) Sync() error { return i.f.Sync() }
 
 // Data yields offset and length of the parts of a range of the image that are no
 // holes, in order. Where the file system does not tell, all of it is data.
-func (i *ImageFile) Data(off, n int64) iter.Seq2[int64, int64] {
-	return func(yield func(int64, int64) bool) {
-		fd, end := int(i.f.Fd()), off+n
-		for off < end {
-			from, err := unix.Seek(fd, off, unix.SEEK_DATA)
-			switch {
-			case errors.Is(err, unix.ENXIO) || err == nil && from >= end:
-				return
-			case err != nil:
-				from = off
-			}
-			to, err := unix.Seek(fd, from, unix.SEEK_HOLE)
-			if err != nil {
-				to = end
-			}
-			if to = min(to, end); !yield(from, to-from) {
-				return
-			}
-			off = to
-		}
-	}
-}
+func (i *ImageFile) Data(off, n int64) iter.Seq2[int64, int64] { return sparse.Data(i.f, off, n) }
 
 // Size returns the size in bytes that the image had when it was opened.
 func (i *ImageFile) Size() int64 { return i.size }

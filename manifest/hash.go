@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+
+	"github.com/glusterbackupd/glusterbackupd/copier/sparse"
 )
 
 const (
@@ -102,7 +104,8 @@ func (h *hasher) sum(fd int, size int64, buf []byte) (string, error) {
 	}
 }
 
-// piece reads one piece, and behind the last one, where there must be nothing.
+// piece reads one piece but for its holes, and behind the last one, where there must
+// be nothing.
 func (h *hasher) piece(it *item, n int, buf []byte) error {
 	if err := h.ctx.Err(); err != nil {
 		return err
@@ -115,7 +118,7 @@ func (h *hasher) piece(it *item, n int, buf []byte) error {
 	p := it.pieces
 	off := int64(n) * p.size
 	buf = buf[:min(p.size, it.entry.Size-off)]
-	if _, err := f.ReadAt(buf, off); errors.Is(err, io.EOF) {
+	if _, err := sparse.ReadAt(f, buf, off); errors.Is(err, io.EOF) {
 		return ErrChanged
 	} else if err != nil {
 		return err
