@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/glusterbackupd/glusterbackupd/copier/sparse"
+	"github.com/glusterbackupd/glusterbackupd/manifest/sparse"
 )
 
 // ImageFile is an image that is a regular file. It implements ImageSource and

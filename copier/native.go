@@ -59,7 +59,7 @@ func NewNative(o NativeOptions) (*Native, error) {
 // in a *TreeError, path by path: an entry that fails does not stop the others,
 // a destination that is full does. What was copied before an error stays in
 // Dest. A process that is killed leaves up to Workers half files behind: named
-// ".name.XXXXXX", or, in a folder that this copy made and that only root can enter
+// ".NAME.glusterbackupd-XXXXXX", which a copy with Tidy removes, or, in a folder that this copy made and that only root can enter
 // before it is complete (mode 0700), under their own names with a time that is not
 // the source's, which the next copy replaces.
 //

@@ -1,7 +1,6 @@
 package copier
 
 import (
-	"crypto/rand"
 	"errors"
 	"io/fs"
 
@@ -332,12 +331,6 @@ func (j *treeJob) place(it *item, create func(name string) error) error {
 		_ = unlink(it.at.dst, name, 0) // The error that it joins says more.
 	}
 	return j.inDest("create", it.path(), err)
-}
-
-// temporary is ".name.XXXXXX", which Gluster places where name belongs.
-func temporary(name string) string {
-	const longest = 255 - 8
-	return "." + name[:min(len(name), longest)] + "." + rand.Text()[:6]
 }
 
 // copySpecial makes a symlink, device, FIFO or socket.

@@ -63,7 +63,7 @@ func TestTemporaryNamesFit(t *testing.T) {
 		long[i] = 'n'
 	}
 	for _, name := range []string{"a", string(long), "\xff\n"} {
-		if got := temporary(name); len(got) > 255 || got == temporary(name) {
+		if got := temporary(name); len(got) > 255 || got == temporary(name) || !temporaryName.MatchString(got) {
 			t.Errorf("temporary name %q of %d bytes", got, len(got))
 		}
 	}

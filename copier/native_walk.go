@@ -53,6 +53,11 @@ func (j *treeJob) lookAt(p *place) (err error) {
 			return j.inDest("read folder", p.path, err)
 		}
 	}
+	if j.Tidy && !j.DryRun && p.dst != noFD && !p.fresh {
+		if err := j.tidy(p); err != nil {
+			return j.inDest("remove what a killed copy left in", p.path, err)
+		}
+	}
 	if p.dst != noFD && (!p.made || p.parent.inherits) {
 		p.inherits, err = hasXattr(p.dst, aclDefault)
 	}

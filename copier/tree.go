@@ -33,6 +33,10 @@ type Tree struct {
 	// happens after everything else has been copied, and not at all when the
 	// source could not be read completely.
 	Delete bool
+	// Tidy removes from Dest the half files of an earlier copy that was killed. Nobody
+	// else may be copying to Dest. rsync removes its own when the process that started
+	// it dies, and leaves them after a power cut.
+	Tidy bool
 	// DryRun changes nothing and fills TreeResult.Changes.
 	DryRun bool
 	// Checksum compares content where size and time are equal. It reads both

@@ -199,6 +199,7 @@ func (d *Daemon) backTree(q RestoreRequest, p Plan, dir string) copier.Tree {
 		// that can be why somebody restores.
 		Checksum: true,
 		Sync:     p.Volume != "",
+		Tidy:     p.Volume != "", // Which is locked. A folder may have other restores to it.
 		Progress: d.progress(PhaseCopy, q.Key, p.Volume),
 	}
 }

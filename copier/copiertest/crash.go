@@ -19,7 +19,7 @@ import (
 const crashVariable = "COPIERTEST_CRASH"
 
 // temporary is what a killed engine may leave behind.
-var temporary = regexp.MustCompile(`^\.f\d{4}\.[A-Za-z0-9]{6}$`)
+var temporary = regexp.MustCompile(`^\.f\d{4}\.(glusterbackupd-)?[A-Za-z0-9]{6}$`)
 
 // crash kills a process in the middle of a copy. No name may hold half a file,
 // and the next copy must put everything right.
@@ -78,7 +78,7 @@ func crashed(t *testing.T, e Engine, src, folder string, may func(file string, c
 			t.Errorf("%s was left with %d bytes", name, len(got))
 		}
 	}
-	mustCopy(t, e, copier.Tree{Source: src, Dest: dest, Delete: true})
+	mustCopy(t, e, copier.Tree{Source: src, Dest: dest, Tidy: true})
 	wantSame(t, src, dest)
 }
 

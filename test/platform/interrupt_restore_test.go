@@ -77,7 +77,9 @@ func TestInterruptedRestoreOfFiles(t *testing.T) {
 		}
 		b.configure(slow)
 		b.interruptedRestore(sig, func() bool { return len(halves()) > 0 }, "restore", "shop/uploads")
-		b.await("removal of the half-written file", func() bool { return len(halves()) == 0 })
+		if sig != syscall.SIGKILL { // Then the next restore removes it.
+			b.await("removal of the half-written file", func() bool { return len(halves()) == 0 })
+		}
 		b.configure(nil)
 		if done := b.restore("restore", "shop/uploads"); done.Changed == 0 {
 			t.Errorf("%v: the second restore had nothing to do", sig)
