@@ -144,18 +144,20 @@ func (d *Daemon) freeze(ctx context.Context, r run, rel *releases) (frozen, erro
 		return f, err
 	}
 	d.phase(PhaseMount, catalog.Key{}, r.volume)
-	f.dir, err = d.mountSnapshot(ctx, r.hosts, f.snapshot.Name, r.volume, slices.ContainsFunc(r.targets, Target.Block), rel)
+	f.dir, err = d.mountSnapshot(ctx, r.hosts, f.snapshot.Name, r.volume, gluster.MountOptions{
+		DirectIO: slices.ContainsFunc(r.targets, Target.Block), SingleCopy: f.volume.SingleCopy(),
+	}, rel)
 	return f, err
 }
 
-// mountSnapshot mounts an active snapshot until rel gives it back, for images or for
-// files. The volume must be locked.
-func (d *Daemon) mountSnapshot(ctx context.Context, hosts []string, snapshot, volume string, images bool, rel *releases) (string, error) {
+// mountSnapshot mounts an active snapshot until rel gives it back. The volume must
+// be locked.
+func (d *Daemon) mountSnapshot(ctx context.Context, hosts []string, snapshot, volume string, o gluster.MountOptions, rel *releases) (string, error) {
 	name, err := mountName(kindSnapshot, volume)
 	if err != nil {
 		return "", err
 	}
-	dir, err := d.o.Mounts.MountSnapshot(ctx, hosts, snapshot, volume, name, gluster.MountOptions{DirectIO: images, ReadOnly: true})
+	dir, err := d.o.Mounts.MountSnapshot(ctx, hosts, snapshot, volume, name, o)
 	if err != nil {
 		return "", err
 	}

@@ -110,7 +110,11 @@ func (d *Daemon) mountSource(ctx context.Context, t Target, b catalog.Backup, re
 	if err := g.ActivateSnapshot(ctx, source.Name); err != nil {
 		return "", err
 	}
-	return d.mountSnapshot(ctx, t.Hosts, source.Name, t.Volume, t.Block(), rel)
+	volume, err := g.Volume(ctx, t.Volume)
+	if err != nil {
+		return "", err
+	}
+	return d.mountSnapshot(ctx, t.Hosts, source.Name, t.Volume, gluster.MountOptions{DirectIO: t.Block(), SingleCopy: volume.SingleCopy()}, rel)
 }
 
 // compareImage compares the image in the mounted snapshot with the backup's.

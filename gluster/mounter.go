@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/glusterbackupd/glusterbackupd/runner"
 )
 
 // Defaults of MounterOptions.
@@ -66,23 +64,6 @@ type MounterOptions struct {
 // concurrent use with different names.
 type Mounter struct {
 	opts MounterOptions
-}
-
-// MountOptions say how a volume or snapshot is mounted.
-type MountOptions struct {
-	// DirectIO makes reads and writes pass by this machine's page cache. Without
-	// it a read of a live volume may return what was there before another client
-	// wrote, and an image pushes out everything else that the cache has.
-	DirectIO bool
-	// ReadOnly refuses writes.
-	ReadOnly bool
-}
-
-func (o MountOptions) direct() []string {
-	if o.DirectIO {
-		return []string{"--direct-io-mode=enable"}
-	}
-	return nil
 }
 
 // MountError is a mount that failed. It matches ErrMount, or ErrForeignMount,
@@ -143,6 +124,7 @@ func NewMounter(o MounterOptions) (*Mounter, error) {
 	if o.LogDir == "" {
 		o.LogDir = DefaultLogDir
 	}
+	// An admin is told to type the mount points into a shell.
 	for _, path := range []string{o.Base, o.LogDir} {
 		if !plainPath.MatchString(path) || filepath.Clean(path) != path {
 			return nil, fmt.Errorf("gluster: %q is no plain absolute path", path)
@@ -178,20 +160,8 @@ func (m *Mounter) MountSnapshot(ctx context.Context, servers []string, snapshot,
 		return "", err
 	}
 	return m.mount(ctx, mountRequest{
-		servers: servers, id: m.opts.SnapshotPath(snapshot, volume), name: name, readOnly: true,
-		options: append(o.direct(), frozen()...),
+		servers: servers, id: m.opts.SnapshotPath(snapshot, volume), name: name, readOnly: true, direct: o.DirectIO, options: m.frozen(ctx, o),
 	})
-}
-
-// frozen returns the options for what never changes: it needs no second look, and
-// a file is not opened on the bricks to be read there, which saves an open, a flush
-// and a release for each (docs/decisions/0020). The last two are those of
-// gluster/glusterfs xlators/performance/open-behind.
-func frozen() []string {
-	return []string{
-		"--attribute-timeout=3600", "--entry-timeout=3600", "--negative-timeout=3600",
-		"--xlator-option=*-open-behind.read-after-open=no", "--xlator-option=*-open-behind.use-anonymous-fd=yes",
-	}
 }
 
 // MountVolume mounts a live volume, as MountSnapshot does.
@@ -199,52 +169,7 @@ func (m *Mounter) MountVolume(ctx context.Context, servers []string, volume, nam
 	if err := ValidVolume(volume); err != nil {
 		return "", err
 	}
-	return m.mount(ctx, mountRequest{servers: servers, id: "/" + volume, name: name, readOnly: o.ReadOnly, options: o.direct()})
-}
-
-type mountRequest struct {
-	servers  []string
-	id       string // What glusterd is asked for, with a leading slash.
-	name     string // The folder's.
-	readOnly bool
-	options  []string
-}
-
-func (r mountRequest) check() error {
-	if len(r.servers) == 0 {
-		return fmt.Errorf("mount %s: no server", r.id)
-	}
-	for _, s := range r.servers {
-		if err := runner.ValidHost(s); err != nil {
-			return fmt.Errorf("mount %s: %w", r.id, err)
-		}
-	}
-	if !mountName.MatchString(r.name) {
-		return fmt.Errorf("mount %s: folder: %w %q", r.id, ErrName, r.name)
-	}
-	return nil
-}
-
-func (r mountRequest) source() string { return r.servers[0] + ":" + r.id }
-
-// args returns the command line of glusterfs(8), which goes into the background
-// once it has mounted. mount.glusterfs would call it, but passes on only one
-// option of a translator. Options that are no file system's business protect this
-// machine from what tenants store: nothing on the mount is executed here, no
-// setuid bit and no device node has an effect.
-func (r mountRequest) args(dir, log string) []string {
-	args := []string{
-		"glusterfs", "--process-name", "fuse", "--acl", "--use-readdirp=yes", "--fuse-mountopts=nodev,nosuid,noexec",
-		"--log-level=WARNING", "--log-file=" + log,
-	}
-	if r.readOnly {
-		args = append(args, "--read-only")
-	}
-	args = append(args, r.options...)
-	for _, s := range r.servers {
-		args = append(args, "--volfile-server="+s)
-	}
-	return append(args, "--volfile-id="+r.id, dir)
+	return m.mount(ctx, mountRequest{servers: servers, id: "/" + volume, name: name, readOnly: o.ReadOnly, direct: o.DirectIO})
 }
 
 func (m *Mounter) mount(ctx context.Context, r mountRequest) (string, error) {
@@ -266,7 +191,7 @@ func (m *Mounter) mount(ctx context.Context, r mountRequest) (string, error) {
 	defer cancel()
 	r.servers = preferReachable(run, r.servers, dialGlusterd)
 	_, runErr := m.opts.Run.Run(run, r.args(dir, log)...)
-	// The helper's word counts for little: it may fail after it has mounted and
+	// Its word counts for little: it may fail after it has mounted and
 	// succeed without.
 	if err = m.verify(run, dir, r); err == nil {
 		return dir, nil
@@ -325,7 +250,7 @@ func (m *Mounter) vacate(ctx context.Context, dir string) error {
 		if top.FSType != fuseType {
 			return fmt.Errorf("%w: %s (%s)", ErrForeignMount, top.Source, top.FSType)
 		}
-		if err := m.probe(ctx, dir); !errors.Is(err, ErrStale) {
+		if err := m.probe(ctx, dir, m.opts.StatTimeout); !errors.Is(err, ErrStale) {
 			return fmt.Errorf("%w: %s", ErrMounted, top.Source)
 		}
 		if err := m.Unmount(ctx, dir); err != nil {
@@ -343,7 +268,7 @@ func (m *Mounter) vacate(ctx context.Context, dir string) error {
 }
 
 // verify checks by mountinfo that the requested volume is mounted, read-only if
-// so requested, and that it answers.
+// so requested, and that it answers, which takes it until it has reached the bricks.
 func (m *Mounter) verify(ctx context.Context, dir string, r mountRequest) error {
 	top, err := topMount(dir)
 	switch {
@@ -356,7 +281,7 @@ func (m *Mounter) verify(ctx context.Context, dir string, r mountRequest) error 
 	case r.readOnly && !slices.Contains(strings.Split(top.Options, ","), "ro"):
 		return fmt.Errorf("it is not read-only: %s", top.Options)
 	}
-	return m.probe(ctx, dir)
+	return m.probe(ctx, dir, m.opts.MountTimeout)
 }
 
 // abort undoes a mount that failed, whatever is left of the context: the mount,

@@ -34,14 +34,17 @@ func TestMountSnapshotPath(t *testing.T) {
 // helper stands for glusterfs(8): it notes its arguments, writes the client's log
 // and mounts nothing.
 type helper struct {
-	args []string
-	log  string
-	err  error
+	args         []string
+	version, log string
+	err          error
 }
 
 func (*helper) Name() string { return "localhost" }
 
 func (h *helper) Run(_ context.Context, args ...string) ([]byte, error) {
+	if args[1] == "--version" {
+		return []byte(h.version), nil
+	}
 	h.args = args
 	for _, arg := range args {
 		if path, ok := strings.CutPrefix(arg, "--log-file="); ok {
@@ -68,41 +71,68 @@ func TestMountArguments(t *testing.T) {
 	h := &helper{}
 	m, base := newMounter(t, h)
 	log := filepath.Join(filepath.Dir(base), "log", "n.log")
-	const frozen = " --attribute-timeout=3600 --entry-timeout=3600 --negative-timeout=3600" +
-		" --xlator-option=*-open-behind.read-after-open=no --xlator-option=*-open-behind.use-anonymous-fd=yes"
+	const (
+		frozen   = " --attribute-timeout=3600 --entry-timeout=3600 --negative-timeout=3600"
+		unopened = " --xlator-option=*-open-behind.read-after-open=no --xlator-option=*-open-behind.use-anonymous-fd=yes"
+		from     = " --volfile-server=g1 --volfile-id=/snaps/s/v"
+	)
+	snapshot := func(o gluster.MountOptions) func() (string, error) {
+		return func() (string, error) { return m.MountSnapshot(t.Context(), []string{"g1"}, "s", "v", "n", o) }
+	}
+	volume := func(o gluster.MountOptions) func() (string, error) {
+		return func() (string, error) { return m.MountVolume(t.Context(), []string{"g1"}, "v", "n", o) }
+	}
 	tests := map[string]struct {
-		mount func() (string, error)
-		want  string
+		version string
+		mount   func() (string, error)
+		want    string
 	}{
-		"snapshot": {
-			func() (string, error) {
-				return m.MountSnapshot(t.Context(), []string{"g1", "g2", "fe80::1"}, "s", "v", "n", gluster.MountOptions{})
-			},
-			"--read-only" + frozen + " --volfile-server=g1 --volfile-server=g2 --volfile-server=fe80::1 --volfile-id=/snaps/s/v",
+		"snapshot": {"glusterfs 10.3\n", snapshot(gluster.MountOptions{}), "--read-only" + frozen + from},
+		"three servers": {"", func() (string, error) {
+			return m.MountSnapshot(t.Context(), []string{"g1", "g2", "fe80::1"}, "s", "v", "n", gluster.MountOptions{})
+		}, "--read-only" + frozen + " --volfile-server=g1 --volfile-server=g2 --volfile-server=fe80::1 --volfile-id=/snaps/s/v"},
+		"direct": {
+			"glusterfs 10.3\n", snapshot(gluster.MountOptions{DirectIO: true, SingleCopy: true}),
+			"--read-only --direct-io-mode=enable" + frozen + from,
 		},
-		"snapshot, direct": {func() (string, error) {
-			return m.MountSnapshot(t.Context(), []string{"g1"}, "s", "v", "n", gluster.MountOptions{DirectIO: true})
-		}, "--read-only --direct-io-mode=enable" + frozen + " --volfile-server=g1 --volfile-id=/snaps/s/v"},
-		"volume": {func() (string, error) {
-			return m.MountVolume(t.Context(), []string{"g1"}, "v", "n", gluster.MountOptions{})
-		}, "--volfile-server=g1 --volfile-id=/v"},
-		"volume, direct and read-only": {func() (string, error) {
-			return m.MountVolume(t.Context(), []string{"g1"}, "v", "n", gluster.MountOptions{DirectIO: true, ReadOnly: true})
-		}, "--read-only --direct-io-mode=enable --volfile-server=g1 --volfile-id=/v"},
+		"single copy": {"glusterfs 10.3\n", snapshot(gluster.MountOptions{SingleCopy: true}), "--read-only" + frozen + unopened + from},
+		"single copy, client that would leak": {
+			"glusterfs 7.6\n", snapshot(gluster.MountOptions{SingleCopy: true}), "--read-only" + frozen + from,
+		},
+		"single copy, client of no version": {
+			"?", snapshot(gluster.MountOptions{SingleCopy: true}), "--read-only" + frozen + from,
+		},
+		"volume": {"", volume(gluster.MountOptions{}), "--volfile-server=g1 --volfile-id=/v"},
+		"volume, direct and read-only": {
+			"", volume(gluster.MountOptions{DirectIO: true, ReadOnly: true}),
+			"--read-only --direct-io-mode=enable --volfile-server=g1 --volfile-id=/v",
+		},
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
+			h.version = tt.version
 			if dir, err := tt.mount(); !errors.Is(err, gluster.ErrMount) {
 				t.Fatalf("mount = %q, %v", dir, err)
 			}
-			want := append([]string{
-				"glusterfs", "--process-name", "fuse", "--acl", "--use-readdirp=yes", "--fuse-mountopts=nodev,nosuid,noexec",
-				"--log-level=WARNING", "--log-file=" + log,
-			}, append(strings.Fields(tt.want), filepath.Join(base, "n"))...)
-			if !slices.Equal(h.args, want) {
+			want := append([]string{"--acl", "--use-readdirp=yes", "--fuse-mountopts=nodev,nosuid,noexec", "--log-level=WARNING", "--log-file=" + log},
+				append(strings.Fields(tt.want), filepath.Join(base, "n"))...)
+			if filepath.Base(h.args[0]) != "glusterfs" || !slices.Equal(h.args[1:], want) {
 				t.Errorf("arguments = %q\nwant %q", h.args, want)
 			}
 		})
+	}
+}
+
+func TestSingleCopy(t *testing.T) {
+	for want, volumes := range map[bool][]gluster.Volume{
+		true:  {{ReplicaCount: 1}, {DistCount: 3, ReplicaCount: 1}},
+		false: {{}, {ReplicaCount: 2}, {ReplicaCount: 3, ArbiterCount: 1}, {ReplicaCount: 1, DisperseCount: 3}},
+	} {
+		for _, v := range volumes {
+			if got := v.SingleCopy(); got != want {
+				t.Errorf("SingleCopy of %+v = %t", v, got)
+			}
+		}
 	}
 }
 
@@ -115,7 +145,7 @@ func TestMountThatDidNot(t *testing.T) {
 `
 	for desc, helperErr := range map[string]error{
 		"helper says yes": nil,
-		"helper says no":  &runner.ExitError{Host: "localhost", Command: "mount", Code: 1, Stderr: "Mounting glusterfs on x failed.\n"},
+		"helper says no":  &runner.ExitError{Host: "localhost", Command: "glusterfs", Code: 1},
 	} {
 		t.Run(desc, func(t *testing.T) {
 			m, base := newMounter(t, &helper{log: log, err: helperErr})

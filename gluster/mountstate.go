@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -33,10 +34,10 @@ func topMount(dir string) (*mountinfo.Info, error) {
 }
 
 // probe asks the mount at dir for a sign of life, and returns an error that
-// matches ErrStale when it gives none within StatTimeout. The system calls may
+// matches ErrStale when it gives none within that time. The system calls may
 // block for ever on a dead mount, so they are left to a goroutine that nobody
 // waits for.
-func (m *Mounter) probe(ctx context.Context, dir string) error {
+func (m *Mounter) probe(ctx context.Context, dir string, within time.Duration) error {
 	answer := make(chan error, 1)
 	go func() {
 		var fs unix.Statfs_t
@@ -47,7 +48,7 @@ func (m *Mounter) probe(ctx context.Context, dir string) error {
 		}
 		answer <- err
 	}()
-	wait, cancel := context.WithTimeout(ctx, m.opts.StatTimeout)
+	wait, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	select {
 	case err := <-answer:
@@ -62,7 +63,7 @@ func (m *Mounter) probe(ctx context.Context, dir string) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return fmt.Errorf("%w: no answer within %v", ErrStale, m.opts.StatTimeout)
+		return fmt.Errorf("%w: no answer within %v", ErrStale, within)
 	}
 }
 

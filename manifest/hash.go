@@ -10,7 +10,7 @@ import (
 	"os"
 	"sync"
 
-	"github.com/glusterbackupd/glusterbackupd/copier/sparse"
+	"github.com/glusterbackupd/glusterbackupd/manifest/sparse"
 )
 
 const (
