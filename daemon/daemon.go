@@ -130,7 +130,7 @@ func New(o Options) (*Daemon, error) {
 		if err != nil {
 			return nil, err
 		}
-		return paced{g, places, o.SnapshotDeleted}, nil
+		return paced{g, places, o.SnapshotDeleted, o.Logger}, nil
 	}
 	return &Daemon{o: o, log: o.Logger}, nil
 }

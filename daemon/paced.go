@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/glusterbackupd/glusterbackupd/gluster"
@@ -14,6 +15,7 @@ type paced struct {
 	Gluster
 	places  chan struct{}
 	deleted func(name string) // Told of each snapshot that was deleted.
+	log     *slog.Logger
 }
 
 // inPlace calls f when it is its turn.
@@ -27,9 +29,9 @@ func (p paced) inPlace(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// CreateSnapshot sees a creation that has begun to its end, although ctx may end
-// before: glusterd goes on with it whether or not somebody waits, and as long as
-// it does, a deletion by name finds nothing to delete, and the snapshot stays.
+// CreateSnapshot sees a creation whose turn has come to its end, although ctx may
+// end before: glusterd goes on with it whether or not somebody waits, and as long
+// as it does, a deletion by name finds nothing to delete, and the snapshot stays.
 // After ctx the creation has releaseTimeout, so that a stop does not wait for a
 // dead host.
 func (p paced) CreateSnapshot(ctx context.Context, r gluster.SnapshotRequest) (s gluster.Snapshot, err error) {
@@ -37,6 +39,10 @@ func (p paced) CreateSnapshot(ctx context.Context, r gluster.SnapshotRequest) (s
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		quiet := context.AfterFunc(ctx, func() {
+			p.log.Info("stopping: waiting for the snapshot that Gluster is making", "volume", r.Volume, "snapshot", r.Name, "at_most", releaseTimeout)
+		})
+		defer quiet()
 		longer, stop := outlasting(ctx, releaseTimeout)
 		defer stop()
 		s, err = p.Gluster.CreateSnapshot(longer, r)

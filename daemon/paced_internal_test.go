@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,7 +62,7 @@ func TestStopDuringSnapshot(t *testing.T) {
 				}
 				pool := &slowPool{takes: c.takes}
 				begun := time.Now()
-				s, err := paced{Gluster: pool, places: make(chan struct{}, 1)}.CreateSnapshot(ctx, gluster.SnapshotRequest{Name: "gb-x"})
+				s, err := paced{Gluster: pool, places: make(chan struct{}, 1), log: slog.New(slog.DiscardHandler)}.CreateSnapshot(ctx, gluster.SnapshotRequest{Name: "gb-x"})
 				if !errors.Is(err, c.want) || pool.asked != c.asked || time.Since(begun) != c.after {
 					t.Errorf("CreateSnapshot = %v, %v after %s, asked %d times; want %v after %s, %d", s, err, time.Since(begun), pool.asked, c.want, c.after, c.asked)
 				}

@@ -93,6 +93,9 @@ func (d *Daemon) take(ctx context.Context, g Snapshots, volume string, p purpose
 		}
 		return err
 	})
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // It was stopped while Gluster made it.
+	}
 	if err != nil {
 		return s, nil, err
 	}

@@ -78,7 +78,7 @@ func (p *platform) mountVolume(t *testing.T, m *gluster.Mounter, volume, name st
 
 func (p *platform) checkSnapshotMount(t *testing.T, m *gluster.Mounter, snapshot string) {
 	t.Helper()
-	dir, err := m.MountSnapshot(t.Context(), p.servers(), snapshot, single, "frozen", gluster.MountOptions{})
+	dir, err := m.MountSnapshot(t.Context(), p.servers(), snapshot, single, "frozen", gluster.MountOptions{SingleCopy: true})
 	if err != nil {
 		t.Fatal(err)
 	}

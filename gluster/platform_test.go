@@ -277,6 +277,9 @@ func (p *platform) testPools(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if v.SingleCopy() != (name == single) {
+			t.Errorf("SingleCopy of %s = %t", name, v.SingleCopy())
+		}
 		pools, err := p.client.Pools(t.Context(), v)
 		if err != nil || len(pools) != 1 || len(pools[0].Bricks) != len(v.Bricks) {
 			t.Fatalf("Pools = %+v, %v, want one with all bricks of %s", pools, err, name)

@@ -18,7 +18,8 @@ type runs struct {
 }
 
 // compare measures each tool as often as asked for, with cold caches, and puts
-// it into the table. Tools take turns, so that all of them meet the same load.
+// it into the table. Tools take turns, so that all of them meet the same load. The
+// volume is mounted for writing before and after.
 func (r *runs) compare(ctx context.Context, name string, v *volume, from string, tools []tool) error {
 	results := make([][]result, len(tools))
 	for round := range r.repeat {
@@ -47,7 +48,7 @@ func (r *runs) compare(ctx context.Context, name string, v *volume, from string,
 	for i, t := range tools {
 		r.table.add(name, t.name, results[i])
 	}
-	return nil
+	return v.live(ctx)
 }
 
 // find only walks.
@@ -73,10 +74,12 @@ func (r *runs) versions(ctx context.Context, from, name string) ([]tool, error) 
 		}
 		return mkdir(ctx, to)
 	}
+	linkDest := func(from, to string) []string {
+		return []string{"rsync", "-aHAXS", "--numeric-ids", "--link-dest=" + one, contents(from), contents(to)}
+	}
 	return []tool{
-		onVolume("rsync -aHAXS --link-dest", mkdir, func(from, to string) []string {
-			return []string{"rsync", "-aHAXS", "--numeric-ids", "--link-dest=" + one, contents(from), contents(to)}
-		}),
+		onVolume("rsync -aHAXS --link-dest", mkdir, linkDest),
+		onSnapshot("rsync, on the snapshot's mount", mkdir, linkDest),
 		onSnapshot("glusterbackupd, native", forget, func(from, to string) []string {
 			return ours("native", from, to, "-reference", one, "-known", known, "-fingerprints", next)
 		}),
@@ -126,8 +129,8 @@ func (r *runs) small(ctx context.Context) error {
 // verify reads the copy of the small files, as verify does.
 func (r *runs) verify(ctx context.Context, v *volume) error {
 	return r.compare(ctx, fmt.Sprintf("verify of %d files, on the disk of the copies", r.files), v, filepath.Join(r.disk, "small"), []tool{
-		onVolume("find -type f -exec cat {} +", nil, func(from, _ string) []string { return []string{"find", from, "-type", "f", "-exec", "cat", "{}", "+"} }),
-		onSnapshot("glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, "") }),
+		onDisk("find -type f -exec cat {} +", nil, func(from, _ string) []string { return []string{"find", from, "-type", "f", "-exec", "cat", "{}", "+"} }),
+		onDisk("glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, "") }),
 	})
 }
 
@@ -152,6 +155,28 @@ func (r *runs) late(ctx context.Context) error {
 		return err
 	}
 	return r.compare(ctx, "1 ms per operation, unchanged", v, from, append(next, find))
+}
+
+// replicas is the tree on a volume with three replicas, which Heketi makes where it
+// is not told otherwise, all of them on this machine.
+func (r *runs) replicas(ctx context.Context) error {
+	v, err := r.replicated(ctx, "replicas", 3)
+	if err != nil {
+		return err
+	}
+	from := filepath.Join(v.dir, "data")
+	if err := fill(ctx, from, r.delayed, small); err != nil {
+		return err
+	}
+	next, err := r.versions(ctx, from, "replicas")
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("%d files, three replicas", r.delayed)
+	if err := r.compare(ctx, name+", first copy", v, from, firstCopyTools()[:3]); err != nil {
+		return err
+	}
+	return r.compare(ctx, "three replicas, unchanged", v, from, append(next, find))
 }
 
 // changes is a larger tree of which 1 % is written anew.
@@ -217,7 +242,7 @@ func (r *runs) images(ctx context.Context) error {
 	}
 	return r.compare(ctx, "verify of the image, on the disk of the copies", v, one, []tool{
 		dd,
-		onSnapshot("glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, "") }),
+		onDisk("glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, "") }),
 	})
 }
 
@@ -296,10 +321,10 @@ func (r *runs) million(ctx context.Context) error {
 	time.Sleep(3 * time.Second) // Of younger files the engine keeps no fingerprint.
 	name := fmt.Sprintf("%d tiny files, from disk to disk, once", r.large)
 	err := r.compare(ctx, name+", first copy", v, from, []tool{
-		onVolume("rsync -aHAXS", mkdir, func(from, to string) []string {
+		onDisk("rsync -aHAXS", mkdir, func(from, to string) []string {
 			return []string{"rsync", "-aHAXS", "--numeric-ids", contents(from), contents(to)}
 		}),
-		onSnapshot("glusterbackupd, native", func(ctx context.Context, to string) error {
+		onDisk("glusterbackupd, native", func(ctx context.Context, to string) error {
 			return errors.Join(os.RemoveAll(known), mkdir(ctx, to))
 		}, func(from, to string) []string { return ours("native", from, to, "-fingerprints", known) }),
 	})
@@ -311,10 +336,10 @@ func (r *runs) million(ctx context.Context) error {
 	}
 	next := filepath.Join(r.disk, "next.known")
 	err = r.compare(ctx, name+", unchanged", v, from, []tool{
-		onVolume("rsync -aHAXS --link-dest", mkdir, func(from, to string) []string {
+		onDisk("rsync -aHAXS --link-dest", mkdir, func(from, to string) []string {
 			return []string{"rsync", "-aHAXS", "--numeric-ids", "--link-dest=" + one, contents(from), contents(to)}
 		}),
-		onSnapshot("glusterbackupd, native", func(ctx context.Context, to string) error {
+		onDisk("glusterbackupd, native", func(ctx context.Context, to string) error {
 			return errors.Join(os.RemoveAll(next), mkdir(ctx, to))
 		}, func(from, to string) []string {
 			return ours("native", from, to, "-reference", one, "-known", known, "-fingerprints", next)
@@ -328,8 +353,8 @@ func (r *runs) million(ctx context.Context) error {
 		return err
 	}
 	return r.compare(ctx, fmt.Sprintf("manifest of %d files", r.large), v, one, []tool{
-		onSnapshot("glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, list) }),
-		onSnapshot("glusterbackupd, next version", nil, func(_, _ string) []string {
+		onDisk("glusterbackupd", nil, func(from, _ string) []string { return ours("scan", from, list) }),
+		onDisk("glusterbackupd, next version", nil, func(_, _ string) []string {
 			return ours("scan", filepath.Join(r.disk, "million.two"), "", "-reference", one, "-known", list)
 		}),
 	})

@@ -48,7 +48,7 @@ func start() error {
 	flag.StringVar(&o.out, "out", "docs/benchmarks.md", "file for the table")
 	flag.IntVar(&o.files, "files", 20000, "small files")
 	flag.IntVar(&o.many, "many", 100000, "files of which 1 % change")
-	flag.IntVar(&o.delayed, "delayed", 4000, "files on the volume that answers late")
+	flag.IntVar(&o.delayed, "delayed", 4000, "files on the volume that answers late, and on the one with replicas")
 	flag.IntVar(&o.large, "large", 1000000, "files of the tree whose memory counts")
 	flag.Int64Var(&o.image, "image", 4<<30, "size of the image in bytes")
 	flag.IntVar(&o.repeat, "repeat", 3, "repetitions, of which the median counts")
@@ -100,6 +100,7 @@ func measure(ctx context.Context, o options) error {
 	}{
 		{"small files", r.small},
 		{"1 ms for each operation", r.late},
+		{"replicas", r.replicas},
 		{"few changes", r.changes},
 		{"images", r.images},
 		{"a large tree", r.million},

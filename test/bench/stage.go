@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -143,21 +144,37 @@ func (s *stage) await(ctx context.Context, do func() error) error {
 // happens on local disks only.
 type volume struct {
 	stage            *stage
-	name, dir, brick string
+	name, dir, brick string // The last brick's folder.
 	images           bool
+	replicas         int
 }
 
 // volume makes a volume of one brick, with options.
 func (s *stage) volume(ctx context.Context, name string, options ...string) (*volume, error) {
-	v := &volume{stage: s, name: name, dir: filepath.Join(s.dir, "mnt", name)}
-	brick := filepath.Join(s.dir, "brick-"+name)
-	if err := errors.Join(s.loop(ctx, brick, "30G"), os.MkdirAll(v.dir, 0o755)); err != nil {
-		return nil, err
+	return s.replicated(ctx, name, 1, options...)
+}
+
+// replicated makes a volume that has each file on so many bricks.
+func (s *stage) replicated(ctx context.Context, name string, replicas int, options ...string) (*volume, error) {
+	v := &volume{stage: s, name: name, dir: filepath.Join(s.dir, "mnt", name), replicas: replicas}
+	create := []string{"create", name}
+	if replicas > 1 {
+		create = append(create, "replica", strconv.Itoa(replicas))
 	}
-	v.brick = filepath.Join(brick, "data")
+	for i := range replicas {
+		brick := filepath.Join(s.dir, fmt.Sprintf("brick-%s-%d", name, i))
+		if err := s.loop(ctx, brick, "30G"); err != nil {
+			return nil, err
+		}
+		v.brick = filepath.Join(brick, "data")
+		create = append(create, address+":"+v.brick)
+	}
+	if replicas > 1 {
+		create = append(create, "force") // They are on one host.
+	}
 	// Volumes with replicas, as Heketi makes them, have this option off by default.
 	options = append(options, "performance.client-io-threads=off")
-	steps := [][]string{{"create", name, address + ":" + v.brick}}
+	steps := [][]string{create}
 	for _, o := range options {
 		key, value, _ := strings.Cut(o, "=")
 		steps = append(steps, []string{"set", name, key, value})
@@ -197,7 +214,7 @@ func (v *volume) mount(ctx context.Context, snapshot bool) error {
 	return v.stage.await(ctx, func() (err error) {
 		servers := []string{address}
 		if snapshot {
-			_, err = v.stage.mounter.MountSnapshot(ctx, servers, "bench", v.name, v.name, gluster.MountOptions{DirectIO: v.images})
+			_, err = v.stage.mounter.MountSnapshot(ctx, servers, "bench", v.name, v.name, gluster.MountOptions{DirectIO: v.images, SingleCopy: v.replicas == 1})
 		} else {
 			_, err = v.stage.mounter.MountVolume(ctx, servers, v.name, v.name, gluster.MountOptions{})
 		}
@@ -205,13 +222,26 @@ func (v *volume) mount(ctx context.Context, snapshot bool) error {
 	})
 }
 
+func (v *volume) unmount(ctx context.Context) error {
+	if v.dir == "" {
+		return nil
+	}
+	return v.stage.mounter.Unmount(ctx, v.dir)
+}
+
+// live mounts the volume for writing.
+func (v *volume) live(ctx context.Context) error {
+	if err := v.unmount(ctx); err != nil || v.dir == "" {
+		return err
+	}
+	return v.mount(ctx, false)
+}
+
 // cold makes the client forget everything, and the kernel what it can, and mounts
 // the volume for a tool.
 func (v *volume) cold(ctx context.Context, t tool) error {
-	if v.dir != "" {
-		if err := v.stage.mounter.Unmount(ctx, v.dir); err != nil {
-			return err
-		}
+	if err := v.unmount(ctx); err != nil {
+		return err
 	}
 	unix.Sync()
 	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0o200); err != nil || v.dir == "" {

@@ -53,9 +53,9 @@ func (t *table) markdown(o options) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Benchmarks
 
-Written by `+"`make bench`"+`. Real Gluster volumes of one brick on loop devices, with client-io-threads off as on volumes with replicas, client, server and disk on one machine with %d CPUs; caches cold before each run; %d repetitions in turns, the median by time. CPU and memory are those of the tool and its children, without Gluster's own processes; memory below 12 MiB is that of the bench itself, which a process starts with. Only the ratios within one table mean something on another machine.
+Written by `+"`make bench`"+`. Real Gluster volumes on loop devices, of one brick where no replicas are named, with client-io-threads off as those with replicas have it; client, server and disk on one machine with %d CPUs; caches cold before each run; %d repetitions in turns, the median by time. CPU and memory are those of the tool and its children, without Gluster's own processes; memory below 17 MiB is that of the bench itself, which a process starts with. Only the ratios within one table mean something on another machine.
 
-glusterbackupd and find read the volume as glusterbackupd mounts a snapshot: nothing is asked for twice, files are not opened on the brick, images pass by the page cache. The other tools read it through a mount of the live volume with ACLs, but for the lines that say "on that mount"; restores are written through such a mount, too.
+glusterbackupd and find read a volume as glusterbackupd mounts a snapshot: nothing is asked for twice, files of a volume with one brick are not opened on it, images pass by the page cache. The other tools read it through a mount of the live volume with ACLs, but for the lines that say "on the snapshot's mount"; restores are written through such a mount, too.
 
 Run with `+"`-files %d -many %d -delayed %d -image %d -large %d -repeat %d`"+`. Load of the machine at the end: %s.
 

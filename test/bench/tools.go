@@ -71,6 +71,11 @@ func onVolume(name string, prepare func(ctx context.Context, to string) error, a
 	return tool{name, prepare, args, false}
 }
 
+// onDisk is a tool that reads and writes local disks only.
+func onDisk(name string, prepare func(ctx context.Context, to string) error, args func(from, to string) []string) tool {
+	return onVolume(name, prepare, args)
+}
+
 func mkdir(_ context.Context, to string) error { return os.MkdirAll(to, 0o700) }
 
 func contents(dir string) string { return dir + "/" }
@@ -82,7 +87,7 @@ func firstCopyTools() []tool {
 			return []string{"rsync", "-aHAXS", "--numeric-ids", contents(from), contents(to)}
 		}),
 		onSnapshot("glusterbackupd, native", mkdir, func(from, to string) []string { return ours("native", from, to) }),
-		onSnapshot("rsync -aHAXS, on that mount", mkdir, func(from, to string) []string {
+		onSnapshot("rsync, on the snapshot's mount", mkdir, func(from, to string) []string {
 			return []string{"rsync", "-aHAXS", "--numeric-ids", contents(from), contents(to)}
 		}),
 		onSnapshot("glusterbackupd, rsync", mkdir, func(from, to string) []string { return ours("rsync", from, to) }),
