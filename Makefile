@@ -77,18 +77,19 @@ platform: bin/glusterbackupd lab-up
 # at each step of a backup and a restore, all claims at once (as make demo does),
 # claims that are made again, images of which only what changed is read, with
 # bricks that come, go and heal meanwhile (TRACK_ROUNDS, 200), what tenants do,
-# options that no restore may meet, a daemon that takes over from a dead one, the
-# installed package under the guest's systemd, three daemons for thirty volumes,
-# an API server that is away, SOAK_RUNS (200) backups of which every third is
-# killed, VolumeSnapshots beside the snapshot-controller of CSI, which is built
-# for that, and those of a thousand claims.
+# options that no restore may meet, commands beside each other, an image that has
+# lost its claim, a daemon that takes over from a dead one, the installed package
+# under the guest's systemd, three daemons for thirty volumes, an API server that
+# is away, SOAK_RUNS (200) backups of which every third is killed, VolumeSnapshots
+# beside the snapshot-controller of CSI, which is built for that, and those of a
+# thousand claims.
 soak: bin/glusterbackupd package lab-up
 	@$(LAB) glusterd2
 	@$(call timed,$(ENTER) go test -count=1 -p 1 -v -timeout 6h -tags 'platform soak' \
 	  -run '$(SOAK)' ./gluster/... ./test/package/... ./test/platform/... | grep -vE '^=== ')
 	@$(call timed,go test -count=1 -tags 'integration soak' -v -run '^(TestSnapshotController|TestThousandClaims)$$' ./test/integration/ | grep -vE '^ *=== ')
 
-SOAK := ^(TestTenants|TestHost.*|TestFaultAtEachStep|TestBackupOfAll.*|TestMandatoryLocking.*|TestDaemonTakesOver|TestRestoreNew.*|TestRestoreFrom|TestInterruptedRestore.*|TestTransports|TestRealServer|TestTracked.*|TestConfine.*|TestService.*|TestDaemonsShareTheWork|TestDaemonsWithoutAPIServer|TestSoak)$$
+SOAK := ^(TestTenants|TestHost.*|TestFaultAtEachStep|TestBackupOfAll.*|TestMandatoryLocking.*|TestDaemonTakesOver|TestRestoreNew.*|TestRestoreFrom|TestTwoInstances|TestRestoreBlockWithoutClaim|TestInterruptedRestore.*|TestTransports|TestRealServer|TestTracked.*|TestConfine.*|TestService.*|TestDaemonsShareTheWork|TestDaemonsWithoutAPIServer|TestSoak)$$
 
 lint: $(GOLANGCI)
 	@$(call timed,$(GOLANGCI) run ./...)

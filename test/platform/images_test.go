@@ -338,22 +338,6 @@ func TestRestoreBlockToFile(t *testing.T) {
 	b.refused(1, []string{file, "exists"}, "restore-block", img.Name, "--to", file, "--yes")
 }
 
-// TestRestoreBlockWithoutClaim restores an image that Heketi knows and
-// Kubernetes does not, from a backup that was made when it had a claim.
-func TestRestoreBlockWithoutClaim(t *testing.T) {
-	b := newBench(t)
-	img := b.image("/")
-	b.standalone("shop/gone=" + b.lab.HostingVolume + "/" + img.Name)
-	b.backup("shop/gone")
-	b.configure(nil)
-	path := b.live(img)
-	write(t, path, 5*shard, 1<<20, 9)
-	done := b.restore("restore-block", img.Name)
-	if done.Compared != img.Size {
-		t.Errorf("%d of %d bytes compared", done.Compared, img.Size)
-	}
-}
-
 // TestRestoreBlockWithoutJournal loses the journal entry of an image: the
 // restore puts it back, and does not touch it when it is there.
 func TestRestoreBlockWithoutJournal(t *testing.T) {
