@@ -86,6 +86,16 @@ func (r *runs) versions(ctx context.Context, from, name string) ([]tool, error) 
 	}, nil
 }
 
+// filled makes n files on the volume, and a first version of them.
+func (r *runs) filled(ctx context.Context, v *volume, n int) (from string, next []tool, err error) {
+	from = filepath.Join(v.dir, "data")
+	if err := fill(ctx, from, n, small); err != nil {
+		return "", nil, err
+	}
+	next, err = r.versions(ctx, from, v.name)
+	return from, next, err
+}
+
 // small is the tree of small files: first copy, next version, and the way back.
 func (r *runs) small(ctx context.Context) error {
 	v, err := r.volume(ctx, "small")
@@ -140,11 +150,7 @@ func (r *runs) late(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	from := filepath.Join(v.dir, "data")
-	if err := fill(ctx, from, r.delayed, small); err != nil {
-		return err
-	}
-	next, err := r.versions(ctx, from, "late")
+	from, next, err := r.filled(ctx, v, r.delayed)
 	if err != nil {
 		return err
 	}
@@ -164,11 +170,7 @@ func (r *runs) replicas(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	from := filepath.Join(v.dir, "data")
-	if err := fill(ctx, from, r.delayed, small); err != nil {
-		return err
-	}
-	next, err := r.versions(ctx, from, "replicas")
+	from, next, err := r.filled(ctx, v, r.delayed)
 	if err != nil {
 		return err
 	}
@@ -185,11 +187,7 @@ func (r *runs) changes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	from := filepath.Join(v.dir, "data")
-	if err := fill(ctx, from, r.many, small); err != nil {
-		return err
-	}
-	next, err := r.versions(ctx, from, "changes")
+	from, next, err := r.filled(ctx, v, r.many)
 	if err != nil {
 		return err
 	}
