@@ -26,8 +26,8 @@ type MountOptions struct {
 // SingleCopy reports whether the volume has each file on one brick and nowhere else.
 func (v Volume) SingleCopy() bool { return v.ReplicaCount == 1 && v.DisperseCount == 0 }
 
-// unopenedSince is the first major version of the Gluster client that reads files
-// which it has not opened without keeping something of each until it ends; 5.13,
+// unopenedSince is the first major version of the Gluster client of which none keeps
+// something, until it ends, of each file that it reads without having opened it; 5.13,
 // 6.9, 6.10, 7.5 and 7.6 do (gluster/glusterfs commits 4b269c4936, db95388706).
 const unopenedSince = 8
 
