@@ -59,9 +59,10 @@ func NewNative(o NativeOptions) (*Native, error) {
 // in a *TreeError, path by path: an entry that fails does not stop the others,
 // a destination that is full does. What was copied before an error stays in
 // Dest. A process that is killed leaves up to Workers half files behind: named
-// ".NAME.glusterbackupd-XXXXXX", which a copy with Tidy removes, or, in a folder that this copy made and that only root can enter
-// before it is complete (mode 0700), under their own names with a time that is not
-// the source's, which the next copy replaces.
+// ".NAME.glusterbackupd-XXXXXX", which a copy with Tidy removes, or, in a folder that
+// this copy made and that only root can enter before it is complete (mode 0700),
+// under their own names with a time that is not the source's, which the next copy
+// replaces.
 //
 // Source and destination are walked by names relative to open folders. No
 // symlink is followed, and paths may be of any length. Folders are listed in

@@ -191,7 +191,7 @@ func (m *Mounter) mount(ctx context.Context, r mountRequest) (string, error) {
 	defer cancel()
 	r.servers = preferReachable(run, r.servers, dialGlusterd)
 	_, runErr := m.opts.Run.Run(run, r.args(dir, log)...)
-	// Its word counts for little: it may fail after it has mounted and
+	// What glusterfs says counts for little: it may fail after it has mounted and
 	// succeed without.
 	if err = m.verify(run, dir, r); err == nil {
 		return dir, nil

@@ -63,12 +63,24 @@ func (m *Mounter) version(ctx context.Context) int {
 	return major
 }
 
-// program returns the Gluster client. Its folder is not in the PATH of cron.
+// Program returns the path of the Gluster client, or an error when there is none. Its
+// folder is not in the PATH of cron.
+func Program() (string, error) {
+	path, err := exec.LookPath("glusterfs")
+	if err != nil {
+		if usual, usualErr := exec.LookPath("/usr/sbin/glusterfs"); usualErr == nil {
+			return usual, nil
+		}
+	}
+	return path, err
+}
+
+// program is what to run: without a client the error then names what is missing.
 func program() string {
-	if path, err := exec.LookPath("glusterfs"); err == nil {
+	if path, err := Program(); err == nil {
 		return path
 	}
-	return "/usr/sbin/glusterfs"
+	return "glusterfs"
 }
 
 type mountRequest struct {

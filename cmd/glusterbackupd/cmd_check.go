@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 
 	"github.com/spf13/cobra"
 
 	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/daemon"
+	"github.com/glusterbackupd/glusterbackupd/gluster"
 )
 
 // errChecks says that at least one check failed; each was printed.
@@ -124,7 +124,7 @@ func (c *checker) disk(path string) error {
 // tools checks what this host must have. rsync, if it is the engine, was checked
 // when that was built.
 func (c *checker) tools() {
-	path, err := exec.LookPath("glusterfs")
+	path, err := gluster.Program()
 	if err != nil {
 		err = remedied{err, "install the glusterfs client (glusterfs-client or glusterfs-fuse) on this host"}
 	}

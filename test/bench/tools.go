@@ -82,14 +82,13 @@ func contents(dir string) string { return dir + "/" }
 
 // firstCopyTools copy a tree for the first time.
 func firstCopyTools() []tool {
+	rsync := func(from, to string) []string {
+		return []string{"rsync", "-aHAXS", "--numeric-ids", contents(from), contents(to)}
+	}
 	return []tool{
-		onVolume("rsync -aHAXS", mkdir, func(from, to string) []string {
-			return []string{"rsync", "-aHAXS", "--numeric-ids", contents(from), contents(to)}
-		}),
+		onVolume("rsync -aHAXS", mkdir, rsync),
 		onSnapshot("glusterbackupd, native", mkdir, func(from, to string) []string { return ours("native", from, to) }),
-		onSnapshot("rsync, on the snapshot's mount", mkdir, func(from, to string) []string {
-			return []string{"rsync", "-aHAXS", "--numeric-ids", contents(from), contents(to)}
-		}),
+		onSnapshot("rsync, on the snapshot's mount", mkdir, rsync),
 		onSnapshot("glusterbackupd, rsync", mkdir, func(from, to string) []string { return ours("rsync", from, to) }),
 		onVolume("cp -a", nil, func(from, to string) []string { return []string{"cp", "-a", from, to} }),
 		onVolume("fpsync -n 8", mkdir, func(from, to string) []string {
