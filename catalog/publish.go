@@ -18,8 +18,8 @@ import (
 // PublishOptions tune Publish. The zero value is usable.
 type PublishOptions struct {
 	// Images are files that were copied piece by piece, by their path below Data.
-	// The pieces that were written are read back from the disk, past the cache of
-	// the kernel, and compared.
+	// What was written is read back from the disk, past the cache of the kernel, and
+	// compared.
 	Images map[string]CopiedImage
 	// Copied, when set, is asked for each regular file below Data whether its
 	// content was copied for this backup, and whether it then had this SHA-256
@@ -28,28 +28,6 @@ type PublishOptions struct {
 	// Progress is called with the number of bytes hashed so far; calls do not
 	// overlap.
 	Progress func(bytes int64)
-}
-
-// CopiedImage is a file that was copied piece by piece.
-type CopiedImage struct {
-	// Size is in bytes.
-	Size int64
-	// Pieces are its digests, as they were when it was copied.
-	Pieces manifest.Pieces
-	// Touched says of each piece whether it was written. Others are taken as they
-	// are: holes of a new file, or what a clone shares with the previous backup,
-	// whose pieces have the same digests.
-	Touched []bool
-}
-
-// scan says how the image is read back.
-func (i CopiedImage) scan() manifest.PieceScan {
-	return manifest.PieceScan{Size: i.Pieces.Size, Known: func(n int) string {
-		if n >= i.Pieces.Count() || n >= len(i.Touched) || i.Touched[n] {
-			return ""
-		}
-		return i.Pieces.Of(n)
-	}}
 }
 
 // Publish makes the staged data a backup: it waits until all of it is on the
@@ -168,7 +146,12 @@ func (s *Staging) writeManifest(ctx context.Context, dir *os.Root, o PublishOpti
 	expect := expectation{images: maps.Clone(o.Images)}
 	scan := manifest.ScanOptions{Hash: true, Reference: ref, Progress: o.Progress, Pieces: map[string]manifest.PieceScan{}}
 	for path, image := range o.Images {
-		scan.Pieces[path] = image.scan()
+		blocks, err := image.openBlocks()
+		if err != nil {
+			return sum, err
+		}
+		defer blocks.Close()
+		scan.Pieces[path] = image.scan(blocks)
 	}
 	err = manifest.Scan(ctx, s.Data(), scan, func(e manifest.Entry) error {
 		expect.see(e)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -248,20 +249,33 @@ func TestImages(t *testing.T) {
 	right := manifest.Pieces{Size: 4096, SHA256: string(sum[:])}
 	wrong := manifest.Pieces{Size: 4096, SHA256: strings.Repeat("0", 32)}
 	many := manifest.Pieces{Size: 1, SHA256: strings.Repeat("0", 320)}
+	blocks, digests := inBlocks(t, "content 0", 8, 4)
+	// The second block is another one; its digest is not that of the file, but those of
+	// all blocks are those of the piece.
+	other, otherDigests := inBlocks(t, "contEnt 0", 8, 4)
+	none := filepath.Join(t.TempDir(), "none")
 	tests := map[string]struct {
 		path  string
 		image catalog.CopiedImage
 		kind  manifest.Kind
+		lost  bool
 	}{
-		"right":       {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: right, Touched: []bool{true}}},
-		"wrong":       {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: wrong, Touched: []bool{true}}, kind: manifest.DiffContent},
-		"not written": {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: wrong, Touched: []bool{false}}},
-		"not said":    {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: wrong}, kind: manifest.DiffContent},
-		"more pieces": {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: many, Touched: make([]bool, 10)}, kind: manifest.DiffContent},
-		"shorter":     {path: "file-0", image: catalog.CopiedImage{Size: 10, Pieces: right, Touched: make([]bool, 1)}, kind: manifest.DiffSize},
-		"missing":     {path: "none/at/all", image: catalog.CopiedImage{Size: 9, Pieces: right}, kind: manifest.DiffMissing},
-		"no file":     {path: "absolute", image: catalog.CopiedImage{Pieces: right}, kind: manifest.DiffContent},
-		"link file":   {path: "dangling/x", image: catalog.CopiedImage{Size: 9, Pieces: right}, kind: manifest.DiffMissing},
+		"right":               {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: right, Touched: []bool{true}}},
+		"wrong":               {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: wrong, Touched: []bool{true}}, kind: manifest.DiffContent},
+		"not written":         {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: wrong, Touched: []bool{false}}},
+		"not said":            {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: wrong}, kind: manifest.DiffContent},
+		"more pieces":         {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: many, Touched: make([]bool, 10)}, kind: manifest.DiffContent},
+		"shorter":             {path: "file-0", image: catalog.CopiedImage{Size: 10, Pieces: right, Touched: make([]bool, 1)}, kind: manifest.DiffSize},
+		"missing":             {path: "none/at/all", image: catalog.CopiedImage{Size: 9, Pieces: right}, kind: manifest.DiffMissing},
+		"no file":             {path: "absolute", image: catalog.CopiedImage{Pieces: right}, kind: manifest.DiffContent},
+		"blocks":              {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: blocks, Touched: []bool{false, true, false}, Blocks: digests}},
+		"other block":         {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: []bool{false, true, false}, Blocks: otherDigests}, kind: manifest.DiffContent},
+		"other block, kept":   {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: []bool{true, false, false}, Blocks: otherDigests}},
+		"digests of others":   {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: []bool{true, false, false}, Blocks: digests}, kind: manifest.DiffContent},
+		"without digests":     {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: []bool{true, false, false}}, kind: manifest.DiffContent},
+		"block without said":  {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: []bool{true}, Blocks: otherDigests}, kind: manifest.DiffContent},
+		"digests are missing": {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: blocks, Blocks: none}, lost: true},
+		"link file":           {path: "dangling/x", image: catalog.CopiedImage{Size: 9, Pieces: right}, kind: manifest.DiffMissing},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -274,9 +288,15 @@ func TestImages(t *testing.T) {
 				t.Fatal(err)
 			}
 			b, err := s.Publish(t.Context(), blockInfo(), catalog.PublishOptions{Images: map[string]catalog.CopiedImage{tt.path: tt.image}})
+			if tt.lost {
+				if !errors.Is(err, fs.ErrNotExist) || s.Abort() != nil {
+					t.Errorf("error %v", err)
+				}
+				return
+			}
 			if tt.kind == "" {
 				// What was not read back is found by Verify.
-				if damaged := b.Verify(t.Context(), catalog.VerifyOptions{}); err != nil || errors.Is(damaged, catalog.ErrDamaged) != (tt.image.Pieces == wrong) {
+				if damaged := b.Verify(t.Context(), catalog.VerifyOptions{}); err != nil || errors.Is(damaged, catalog.ErrDamaged) != (tt.image.Pieces == wrong || tt.image.Pieces == other) {
 					t.Errorf("published: %v; verified: %v", err, damaged)
 				}
 				if err := os.RemoveAll(b.Dir); err != nil {
@@ -400,4 +420,25 @@ func TestReplacedPartial(t *testing.T) {
 		t.Errorf("abort: %v", err)
 	}
 	r.sweep("shop/web/20181202T030000Z.partial")
+}
+
+// inBlocks digests content in pieces of blocks, and writes the digests of the blocks to
+// a file.
+func inBlocks(t *testing.T, content string, piece, block int64) (p manifest.Pieces, path string) {
+	t.Helper()
+	p = manifest.Pieces{Size: piece, Block: block}
+	h := manifest.NewPieceHasher(piece, block)
+	var all []byte
+	for part := range slices.Chunk([]byte(content), int(piece)) {
+		digests := make([]byte, h.Blocks(len(part))*sha256.Size)
+		h.SumBlocks(part, digests, nil)
+		sum := sha256.Sum256(digests)
+		p.SHA256 += string(sum[:])
+		all = append(all, digests...)
+	}
+	path = filepath.Join(t.TempDir(), "blocks")
+	if err := os.WriteFile(path, all, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p, path
 }

@@ -25,6 +25,8 @@ const (
 	fingerprintsName = "fingerprints"
 	// shardsName is what the bricks said of a block claim's image.
 	shardsName = "shards"
+	// blocksName has the digests of the blocks of a block claim's image.
+	blocksName = "blocks"
 )
 
 // Kind says what the data of a backup is.
@@ -125,6 +127,10 @@ func (b Backup) DataDir() string { return filepath.Join(b.Dir, dataName) }
 // Shards returns the absolute path of what the bricks said of the image; it may
 // be missing.
 func (b Backup) Shards() string { return filepath.Join(b.Dir, shardsName) }
+
+// Blocks returns the absolute path of the digests of the image's blocks; it may be
+// missing.
+func (b Backup) Blocks() string { return filepath.Join(b.Dir, blocksName) }
 
 // Fingerprints returns the absolute path of what the copy engine kept of the
 // source, which may be missing. It is no part of the backup.

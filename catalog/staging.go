@@ -182,6 +182,10 @@ func (s *Staging) Fingerprints() string { return filepath.Join(s.dir, fingerprin
 // for the copy of the next version. It is no part of the backup.
 func (s *Staging) Shards() string { return filepath.Join(s.dir, shardsName) }
 
+// Blocks returns the absolute path of a file for the digests of the blocks of an image,
+// for the copy of the next version. It is no part of the backup.
+func (s *Staging) Blocks() string { return filepath.Join(s.dir, blocksName) }
+
 // Previous returns the newest complete backup of the claim, for hard links and
 // reflinks; false when there is none. It cannot be removed before this Staging
 // is finished.

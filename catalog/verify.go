@@ -294,7 +294,7 @@ func (c *comparison) scan(ctx context.Context) iter.Seq2[manifest.Entry, error] 
 	}}
 	o.Pieces = map[string]manifest.PieceScan{}
 	for path, p := range c.images {
-		o.Pieces[path] = manifest.PieceScan{Size: p.Size, Known: c.o.Sample.others(p)}
+		o.Pieces[path] = manifest.PieceScan{Size: p.Size, Block: p.Block, Known: c.o.Sample.others(p)}
 	}
 	if c.o.Sample.limits() {
 		o.Content = func(e *manifest.Entry) bool { return c.images[e.Path].Size > 0 || c.o.Sample.has(e.Path) }

@@ -2,6 +2,7 @@ package copier
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -36,7 +37,8 @@ var ErrImageSize = errors.New("images differ in size")
 
 // ImageError says which step of a copy failed and where.
 type ImageError struct {
-	// Op is "read source", "read target", "write", "punch" or "sync".
+	// Op is "read source", "read target", "write", "punch", "sync", or "write digests" of
+	// the blocks.
 	Op string
 	// Offset is in bytes from the start of the image.
 	Offset int64
@@ -60,7 +62,7 @@ const (
 	NoDigest Digest = iota
 	// WholeDigest is one SHA-256 of everything: pieces wait for each other.
 	WholeDigest
-	// PieceDigests are a SHA-256 of each piece.
+	// PieceDigests are a digest of each piece: see manifest.Pieces.
 	PieceDigests
 )
 
@@ -83,14 +85,25 @@ type ImageCopy struct {
 	Mend bool
 	// Digest is what is computed.
 	Digest Digest
+	// Blocks, when set, gets the digests of the blocks of which the pieces consist, 32
+	// bytes each, and is not written where it has them already. For a target with
+	// Compare that is a clone of the previous image it begins as what that one's copy
+	// made: then of a piece that has changed only those blocks of the target are read
+	// that have. What it has is believed only where it makes up the digest of the
+	// previous image's piece. For a Fresh target it begins as zeros. It needs
+	// PieceDigests.
+	Blocks BlockDigests
 	// Reference spares work where the previous image is known; nil is none. It
 	// needs PieceDigests.
 	Reference *ImageReference
 	// Zero vouches that the n bytes at off of the source are zeros, which are then not
 	// read; nil vouches for nothing. It is called from several goroutines at a time.
 	Zero func(off, n int64) bool
-	// PieceSize is how much is read at once, a multiple of 4096; 0 means 4 MiB.
+	// PieceSize is how much is read at once, a multiple of BlockSize; 0 means 4 MiB.
 	PieceSize int
+	// BlockSize is the size of the blocks that have digests, a multiple of 4096; 0
+	// means 64 KiB, or that of a piece if that is smaller.
+	BlockSize int
 	// Workers is how many pieces are read and written at the same time; 0 means
 	// 4. A copy holds up to 2 × Workers pieces in memory, with WholeDigest 3 ×.
 	Workers int
@@ -125,18 +138,35 @@ type ImageResult struct {
 	SHA256 string
 	// Pieces are the digests of the pieces; only with PieceDigests.
 	Pieces manifest.Pieces
-	// Touched says of each piece whether anything of it was written or punched;
-	// only with PieceDigests.
+	// Touched says of each block of BlockSize whether anything of it was written or
+	// punched; only with PieceDigests.
 	Touched []bool
+}
+
+// BlockDigests is a file of digests. Its methods are called from several goroutines at
+// a time, for ranges that do not overlap.
+type BlockDigests interface {
+	io.ReaderAt
+	io.WriterAt
+}
+
+// BlockDigestsSize returns the length in bytes of the digests of the blocks of an image
+// of size bytes.
+func BlockDigestsSize(size int64) int64 {
+	return manifest.PieceCount(size, defaultBlockSize) * sha256.Size
 }
 
 const (
 	// poolChunk is the chunk size of the thin pools that Heketi makes
 	// (heketi/heketi executors/cmdexec/brick.go, --chunksize).
 	poolChunk = 256 << 10
-	// blockSize is the grain in which zeros and differences are looked for.
-	blockSize        = 4096
+	// grain is in what zeros and differences are looked for.
+	grain            = 4096
 	defaultPieceSize = 4 << 20
+	// defaultBlockSize is small enough for few of the blocks to be read where a
+	// database has written here and there, and large enough for the digests to take
+	// half a thousandth of an image.
+	defaultBlockSize = 64 << 10
 	defaultWorkers   = 4
 )
 
@@ -173,7 +203,7 @@ func CopyImage(ctx context.Context, c ImageCopy) (ImageResult, error) {
 	case j.Digest == WholeDigest:
 		res.SHA256 = hex.EncodeToString(j.digest.Sum(nil))
 	case j.Digest == PieceDigests:
-		res.Pieces, res.Touched = manifest.Pieces{Size: int64(j.PieceSize), SHA256: string(j.sums)}, j.touched
+		res.Pieces, res.Touched = manifest.Pieces{Size: int64(j.PieceSize), Block: int64(j.BlockSize), SHA256: string(j.sums)}, j.touched
 	}
 	return res, err
 }
@@ -185,15 +215,20 @@ func (c *ImageCopy) setDefaults() error {
 	if c.Workers == 0 {
 		c.Workers = defaultWorkers
 	}
+	if c.BlockSize == 0 {
+		c.BlockSize = min(defaultBlockSize, c.PieceSize)
+	}
 	switch {
-	case c.PieceSize < 0 || c.PieceSize%blockSize != 0:
-		return fmt.Errorf("piece size %d is not a multiple of %d", c.PieceSize, blockSize)
+	case c.BlockSize < grain || c.BlockSize%grain != 0:
+		return fmt.Errorf("block size %d is not a multiple of %d", c.BlockSize, grain)
+	case c.PieceSize < 0 || c.PieceSize%c.BlockSize != 0:
+		return fmt.Errorf("piece size %d is not a multiple of %d", c.PieceSize, c.BlockSize)
 	case c.Workers < 0:
 		return fmt.Errorf("%d workers", c.Workers)
 	case c.Compare && c.Fresh:
 		return errors.New("image target cannot be both fresh and compared")
-	case c.Reference != nil && c.Digest != PieceDigests:
-		return errors.New("an image with a reference needs digests of its pieces")
+	case (c.Reference != nil || c.Blocks != nil) && c.Digest != PieceDigests:
+		return errors.New("an image with a reference or digests of blocks needs digests of its pieces")
 	}
 	if c.Reference != nil {
 		if err := c.Reference.check(c); err != nil {

@@ -23,7 +23,7 @@ type imageJob struct {
 	size    int64
 	hasher  *manifest.PieceHasher
 	sums    []byte // Of all pieces.
-	touched []bool // Likewise.
+	touched []bool // Of all blocks.
 	digest  hash.Hash
 
 	data, chunks, written, punched, unread, missed, rotten atomic.Int64
@@ -36,9 +36,9 @@ type imageJob struct {
 func newImageJob(c ImageCopy) *imageJob {
 	j := &imageJob{ImageCopy: c, size: c.Source.Size(), digest: sha256.New(), meter: newMeter(c.Source.Size())}
 	if c.Digest == PieceDigests {
-		n := manifest.PieceCount(j.size, int64(c.PieceSize))
-		j.sums, j.touched = make([]byte, n*sha256.Size), make([]bool, n)
-		j.hasher = manifest.NewPieceHasher(int64(c.PieceSize))
+		j.sums = make([]byte, manifest.PieceCount(j.size, int64(c.PieceSize))*sha256.Size)
+		j.touched = make([]bool, manifest.PieceCount(j.size, int64(c.BlockSize)))
+		j.hasher = manifest.NewPieceHasher(int64(c.PieceSize), int64(c.BlockSize))
 	}
 	return j
 }
@@ -48,6 +48,7 @@ type piece struct {
 	number int
 	off    int64
 	buf    []byte
+	blocks []byte        // The digests of its blocks.
 	read   chan struct{} // Closed when buf holds the data.
 	uses   atomic.Int32  // Who still needs it: worker and hasher.
 }
@@ -146,7 +147,7 @@ func (j *imageJob) one(p *piece, scratch []byte) error {
 		return j.oneWithReference(p, scratch)
 	}
 	if j.Fresh && j.Digest == PieceDigests && j.zero(p) {
-		copy(j.sums[p.number*sha256.Size:], j.hasher.Zeros(len(p.buf)))
+		copy(j.sums[p.number*sha256.Size:], j.hasher.Zeros(len(p.buf))) // Blocks has them: they are zeros.
 		j.unread.Add(int64(len(p.buf)))
 		return nil
 	}
@@ -155,11 +156,14 @@ func (j *imageJob) one(p *piece, scratch []byte) error {
 	}
 	close(p.read)
 	j.note(p)
-	old, err := j.old(p, scratch)
+	if _, err := j.keepBlocks(p, ""); err != nil {
+		return err
+	}
+	old, err := j.old(p.buf, p.off, scratch)
 	if err != nil {
 		return err
 	}
-	_, err = j.apply(p, old)
+	_, err = j.apply(p.buf, p.off, old, j.newCounter())
 	return err
 }
 
@@ -179,27 +183,16 @@ func (j *imageJob) read(p *piece) error {
 	return nil
 }
 
-// note keeps the digest of a piece, and returns it.
-func (j *imageJob) note(p *piece) []byte {
-	if j.Digest != PieceDigests {
-		return nil
-	}
-	sum := j.hasher.Sum(p.buf)
-	kept := j.sums[p.number*sha256.Size : (p.number+1)*sha256.Size]
-	copy(kept, sum[:])
-	return kept
-}
-
-// old reads what the target has in place of a piece, if that is to be compared; nil
-// is written over as a whole.
-func (j *imageJob) old(p *piece, scratch []byte) ([]byte, error) {
+// old reads what the target has in place of part, which is at off, if that is to be
+// compared; nil is written over as a whole.
+func (j *imageJob) old(part []byte, off int64, scratch []byte) ([]byte, error) {
 	if !j.Compare {
 		return nil, nil
 	}
-	old := scratch[:len(p.buf)]
-	err := readFull(j.Target, "read target", old, p.off)
+	old := scratch[:len(part)]
+	err := readFull(j.Target, "read target", old, off)
 	if err != nil && j.Mend {
-		j.rotten.Add(int64(len(p.buf)))
+		j.rotten.Add(int64(len(part)))
 		return nil, nil
 	}
 	return old, err
@@ -228,35 +221,43 @@ func (j *imageJob) hash(ctx context.Context, order <-chan *piece, free chan<- *p
 	return nil
 }
 
-// apply brings the target's part to what p holds, and reports whether anything had
-// to be done. old is what the target has, or nil when that is not known.
-func (j *imageJob) apply(p *piece, old []byte) (touched bool, err error) {
-	c := counter{job: j, counted: -1}
-	for r := range runs(p.buf, old, j.Fresh) {
-		n, off := int64(r.end-r.start), p.off+int64(r.start)
+// apply brings the target to what part, which is at off, holds, and reports whether
+// anything had to be done. old is what the target has, or nil when that is not known.
+func (j *imageJob) apply(part []byte, off int64, old []byte, c *counter) (touched bool, err error) {
+	for r := range runs(part, old, j.Fresh) {
+		n, at := int64(r.end-r.start), off+int64(r.start)
 		if r.data {
-			c.data(off, n)
+			c.data(at, n)
 		}
 		switch r.do {
 		case write:
-			if _, err := j.Target.WriteAt(p.buf[r.start:r.end], off); err != nil {
-				return true, &ImageError{"write", off, err}
+			if _, err := j.Target.WriteAt(part[r.start:r.end], at); err != nil {
+				return true, &ImageError{"write", at, err}
 			}
 			j.written.Add(n)
 		case punch:
-			if err := j.Target.PunchHole(off, n); err != nil {
-				return true, &ImageError{"punch", off, err}
+			if err := j.Target.PunchHole(at, n); err != nil {
+				return true, &ImageError{"punch", at, err}
 			}
 			j.punched.Add(n)
 		case keep:
 			continue
 		}
 		touched = true
-	}
-	if touched && j.touched != nil {
-		j.touched[p.number] = true
+		j.touch(at, n)
 	}
 	return touched, nil
+}
+
+// touch notes that n bytes at off are others. Nobody else has a part of these blocks.
+func (j *imageJob) touch(off, n int64) {
+	if j.touched == nil {
+		return
+	}
+	size := int64(j.BlockSize)
+	for i := off / size; i*size < off+n; i++ {
+		j.touched[i] = true
+	}
 }
 
 // counter counts the data of one piece.
@@ -264,6 +265,8 @@ type counter struct {
 	job     *imageJob
 	counted int64 // The last chunk that was counted.
 }
+
+func (j *imageJob) newCounter() *counter { return &counter{job: j, counted: -1} }
 
 // data counts n bytes at off. Calls come in order.
 func (c *counter) data(off, n int64) {

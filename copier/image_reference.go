@@ -12,8 +12,8 @@ import (
 // ImageReference is what is known of the previous image. With Compare the target
 // must be a clone of it.
 type ImageReference struct {
-	// Pieces are the digests of its pieces, as they were written; their size must be
-	// that of the copy's pieces.
+	// Pieces are the digests of its pieces, as they were written; their sizes must be
+	// those of the copy's.
 	Pieces manifest.Pieces
 	// Image is the image, as large as the source, from which what has not changed is
 	// copied. It is not read with Compare, and may be nil there.
@@ -36,8 +36,9 @@ type ImageReference struct {
 func (r *ImageReference) check(c *ImageCopy) error {
 	size := c.Source.Size()
 	switch {
-	case r.Pieces.Size != int64(c.PieceSize), int64(r.Pieces.Count()) != manifest.PieceCount(size, r.Pieces.Size):
-		return fmt.Errorf("%d digests of pieces of %d bytes do not fit an image of %d bytes and pieces of %d", r.Pieces.Count(), r.Pieces.Size, size, c.PieceSize)
+	case r.Pieces.Size != int64(c.PieceSize), r.Pieces.Block != int64(c.BlockSize), int64(r.Pieces.Count()) != manifest.PieceCount(size, r.Pieces.Size):
+		return fmt.Errorf("%d digests of pieces of %d bytes in blocks of %d do not fit an image of %d bytes, pieces of %d and blocks of %d",
+			r.Pieces.Count(), r.Pieces.Size, r.Pieces.Block, size, c.PieceSize, c.BlockSize)
 	case c.Compare && r.Unchanged != nil && r.Data == nil:
 		return errors.New("a cloned image needs to know where its data is")
 	case !c.Compare && r.Image == nil:
@@ -64,19 +65,26 @@ func (j *imageJob) oneWithReference(p *piece, scratch []byte) error {
 	if err := j.read(p); err != nil {
 		return err
 	}
-	same := string(j.note(p)) == was
+	same := j.note(p) == was
 	if vouched && !same {
 		j.missed.Add(int64(len(p.buf)))
 	}
-	if same && j.Compare && !j.Reference.Audit {
+	before, err := j.keepBlocks(p, was)
+	switch {
+	case err != nil:
+		return err
+	case !j.Compare || j.Reference.Audit:
+	case same:
 		j.count(p)
 		return nil
+	case before != nil:
+		return j.applyBlocks(p, before, scratch)
 	}
-	old, err := j.old(p, scratch)
+	old, err := j.old(p.buf, p.off, scratch)
 	if err != nil {
 		return err
 	}
-	touched, err := j.apply(p, old)
+	touched, err := j.apply(p.buf, p.off, old, j.newCounter())
 	if touched && same && old != nil {
 		j.rotten.Add(int64(len(p.buf)))
 	}
@@ -94,30 +102,39 @@ func (j *imageJob) fromReference(p *piece, was string) (bool, error) {
 		if j.hasher.IsZero(was) {
 			return true, nil
 		}
-		c := counter{job: j, counted: -1}
+		c := j.newCounter()
 		for off, length := range j.Reference.Data(p.off, n) {
 			c.data(off, length)
 		}
 		return true, nil
 	}
 	err := readFull(j.Reference.Image, "read reference", p.buf, p.off)
-	if err != nil || string(j.note(p)) != was {
+	if err != nil || j.note(p) != was {
 		j.rotten.Add(n)
 		return false, nil //nolint:nilerr // Whatever is wrong with it, the source has it right.
 	}
 	j.unread.Add(n)
-	_, err = j.apply(p, nil)
+	if _, err := j.keepBlocks(p, was); err != nil {
+		return true, err
+	}
+	_, err = j.apply(p.buf, p.off, nil, j.newCounter())
 	return true, err
 }
 
 // count counts the data of a piece that need not be written.
 func (j *imageJob) count(p *piece) {
-	c := counter{job: j, counted: -1}
+	c := j.newCounter()
 	for r := range runs(p.buf, nil, true) {
 		if r.data {
 			c.data(p.off+int64(r.start), int64(r.end-r.start))
 		}
 	}
+}
+
+// ImagePieces returns the sizes of pieces and blocks in which an image of size bytes is
+// copied and digested, without digests: ImagePieceSize, and 64 KiB.
+func ImagePieces(size int64) manifest.Pieces {
+	return manifest.Pieces{Size: int64(ImagePieceSize(size)), Block: defaultBlockSize}
 }
 
 // ImagePieceSize returns the size of the pieces in which an image of size bytes is

@@ -2,6 +2,7 @@ package copier_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"iter"
 	"math/rand/v2"
 	"syscall"
@@ -182,6 +183,107 @@ func TestCopyImageAudit(t *testing.T) {
 	}
 }
 
+// TestCopyImageBlocks copies changing images into clones, with what the last copy said
+// of their blocks, some of it damaged, and makes it right: of the clone only blocks are
+// read that have changed, and pieces of which nothing is known.
+func TestCopyImageBlocks(t *testing.T) {
+	var spared int64
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		old := &memory{data: make([]byte, 1+r.IntN(80*block))}
+		old.scribble(r, r.IntN(40))
+		now := old.clone()
+		now.scribble(r, r.IntN(4))
+		size := block * (1 + r.IntN(3))
+		piece := size * (1 + r.IntN(6))
+		was, blocks := piecesIn(old, piece, size)
+		want, wantBlocks := piecesIn(now, piece, size)
+		said := &memory{data: blocks}
+		wrong := -1 // The piece of which the digests are damaged.
+		if r.IntN(2) == 0 {
+			i := r.IntN(len(blocks))
+			blocks[i] ^= 1
+			wrong = i / sha256.Size * size / piece
+		}
+		target := old.clone()
+		res, err := copier.CopyImage(t.Context(), copier.ImageCopy{
+			Source: now, Target: target, Compare: true, Blocks: said, PieceSize: piece, BlockSize: size, Workers: 1 + r.IntN(4),
+			Digest: copier.PieceDigests, Reference: &copier.ImageReference{Pieces: was},
+		})
+		if err != nil || res.Pieces != want || !bytes.Equal(target.data, now.data) || res.Data != now.dataBytes() {
+			t.Fatalf("seed %d: %+v, %v", seed, res, err)
+		}
+		if !bytes.Equal(said.data, wantBlocks) {
+			t.Fatalf("seed %d: other digests of blocks than those of the source", seed)
+		}
+		if diff := cmp.Diff(target.touched(size), res.Touched); diff != "" {
+			t.Fatalf("seed %d: touched blocks: %s", seed, diff)
+		}
+		mayRead := int64(0)
+		for off := 0; off < len(now.data); off += size {
+			end := min(off+size, len(now.data))
+			known := off/piece != wrong || was.Of(wrong) == want.Of(wrong)
+			if !known || !bytes.Equal(now.data[off:end], old.data[off:end]) {
+				mayRead += int64(end - off)
+			}
+		}
+		if target.reads != mayRead || res.Written+res.Punched != old.differing(now) || target.unneeded+target.unneededPunches != 0 {
+			t.Fatalf("seed %d: read %d of the clone instead of %d, wrote %d and punched %d for a change of %d",
+				seed, target.reads, mayRead, res.Written, res.Punched, old.differing(now))
+		}
+		spared += target.Size() - target.reads
+	}
+	if spared == 0 {
+		t.Error("all of the clones was read")
+	}
+}
+
+// TestCopyImageBlocksOfNew keeps the digests of the blocks of a new image, whatever of
+// it is read.
+func TestCopyImageBlocksOfNew(t *testing.T) {
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		source := &memory{data: make([]byte, 1+r.IntN(80*block))}
+		source.scribble(r, r.IntN(5))
+		empty := &memory{data: make([]byte, source.Size())}
+		size := block * (1 + r.IntN(3))
+		piece := size * (1 + r.IntN(6))
+		want, blocks := piecesIn(source, piece, size)
+		said := &memory{data: make([]byte, len(blocks))}
+		c := copier.ImageCopy{
+			Source: source, Target: empty.clone(), Fresh: true, PieceSize: piece, BlockSize: size, Digest: copier.PieceDigests,
+			Blocks: said,
+		}
+		switch r.IntN(3) {
+		case 0:
+			c.Zero = shards(empty, source, block)
+		case 1: // All of it is what the last one has, on a disk without clones.
+			c.Reference = &copier.ImageReference{Pieces: want, Image: source.clone(), Unchanged: func(_, _ int64) bool { return true }}
+		}
+		res, err := copier.CopyImage(t.Context(), c)
+		if err != nil || res.Pieces != want || !bytes.Equal(said.data, blocks) {
+			t.Fatalf("seed %d: %+v, %v, or other digests of blocks", seed, res, err)
+		}
+	}
+}
+
+// TestCopyImageBlocksUnreadable has digests of blocks that cannot be read.
+func TestCopyImageBlocksUnreadable(t *testing.T) {
+	old := image(8 * block)
+	now := old.clone()
+	now.data[3*block] ^= 1
+	was, blocks := piecesIn(old, 4*block, block)
+	want, _ := piecesIn(now, 4*block, block)
+	target := old.clone()
+	c := copier.ImageCopy{
+		Source: now, Target: target, Compare: true, PieceSize: 4 * block, BlockSize: block, Digest: copier.PieceDigests,
+		Blocks: &faulty{memory: &memory{data: blocks}, at: 0, err: syscall.EIO}, Reference: &copier.ImageReference{Pieces: was},
+	}
+	if res, err := copier.CopyImage(t.Context(), c); err != nil || res.Pieces != want || !bytes.Equal(target.data, now.data) {
+		t.Errorf("%+v, %v", res, err)
+	}
+}
+
 func TestCopyImageReferenceRefuses(t *testing.T) {
 	small, large := image(block), image(2*block)
 	good := pieces(small, block)
@@ -191,10 +293,11 @@ func TestCopyImageReferenceRefuses(t *testing.T) {
 		"no digests":       {Digest: copier.WholeDigest, Reference: &copier.ImageReference{Pieces: good, Image: small}},
 		"other pieces":     {Reference: &copier.ImageReference{Pieces: pieces(small, 2*block), Image: small}},
 		"too many pieces":  {Reference: &copier.ImageReference{Pieces: pieces(large, block), Image: small}},
+		"other blocks":     {BlockSize: block, PieceSize: 2 * block, Reference: &copier.ImageReference{Pieces: pieces(small, 2*block), Image: small}},
 		"no image":         {Reference: &copier.ImageReference{Pieces: good}},
 		"a clone unlooked": {Compare: true, Reference: &copier.ImageReference{Pieces: good, Unchanged: all}},
 	} {
-		c.Source, c.Target, c.PieceSize = small, small, block
+		c.Source, c.Target, c.PieceSize = small, small, max(c.PieceSize, block)
 		if c.Digest == copier.NoDigest {
 			c.Digest = copier.PieceDigests
 		}

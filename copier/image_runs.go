@@ -24,12 +24,12 @@ type run struct {
 // runs yields the runs of a piece in order; together they cover src. old is the
 // target's content, as long as src, or nil when it is not known; fresh says
 // that it is all holes. Only the last block of an image may be shorter than
-// blockSize.
+// grain.
 func runs(src, old []byte, fresh bool) iter.Seq[run] {
 	return func(yield func(run) bool) {
 		var r run
-		for start := 0; start < len(src); start += blockSize {
-			end := min(start+blockSize, len(src))
+		for start := 0; start < len(src); start += grain {
+			end := min(start+grain, len(src))
 			next := run{start: start, end: end}
 			next.data = !isZero(src[start:end])
 			switch {
@@ -53,7 +53,7 @@ func runs(src, old []byte, fresh bool) iter.Seq[run] {
 	}
 }
 
-var zeroBlock [blockSize]byte
+var zeroBlock [grain]byte
 
-// isZero reports whether b, at most blockSize long, holds only zeros.
+// isZero reports whether b, at most grain long, holds only zeros.
 func isZero(b []byte) bool { return bytes.Equal(b, zeroBlock[:len(b)]) }

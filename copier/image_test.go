@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -34,28 +35,46 @@ type memory struct {
 	data            []byte
 	written, punch  int64
 	synced          bool
-	unneeded        int64 // Bytes of blocks that were written with what they held.
-	unneededPunches int64 // Bytes of zero blocks that were punched.
-	changed         []int64
+	unneeded        int64      // Bytes of blocks that were written with what they held.
+	unneededPunches int64      // Bytes of zero blocks that were punched.
+	changed         [][2]int64 // From, to.
+	reads           int64
 }
 
-// touched says of each piece whether it was written or punched.
-func (m *memory) touched(piece int) []bool {
-	all := make([]bool, (len(m.data)+piece-1)/piece)
-	for _, off := range m.changed {
-		all[off/int64(piece)] = true
+// touched says of each part of the given size whether it was written or punched.
+func (m *memory) touched(size int) []bool {
+	all := make([]bool, (len(m.data)+size-1)/size)
+	for _, r := range m.changed {
+		for off := r[0]; off < r[1]; off += block {
+			all[off/int64(size)] = true
+		}
 	}
 	return all
 }
 
-// pieces digests the pieces of an image the plain way.
+// pieces digests the pieces of an image, each of one block, the plain way.
 func pieces(m *memory, piece int) manifest.Pieces {
-	p := manifest.Pieces{Size: int64(piece)}
-	for off := 0; off < len(m.data); off += piece {
-		sum := sha256.Sum256(m.data[off:min(off+piece, len(m.data))])
+	all, _ := piecesIn(m, piece, piece)
+	return all
+}
+
+// piecesIn digests the pieces of an image, and the blocks of these.
+func piecesIn(m *memory, piece, size int) (p manifest.Pieces, blocks []byte) {
+	p = manifest.Pieces{Size: int64(piece), Block: int64(size)}
+	for content := range slices.Chunk(m.data, piece) {
+		var digests []byte
+		for part := range slices.Chunk(content, size) {
+			sum := sha256.Sum256(part)
+			if len(bytes.Trim(part, "\x00")) == 0 {
+				clear(sum[:])
+			}
+			digests = append(digests, sum[:]...)
+		}
+		sum := sha256.Sum256(digests)
 		p.SHA256 += string(sum[:])
+		blocks = append(blocks, digests...)
 	}
-	return p
+	return p, blocks
 }
 
 func (m *memory) Size() int64 { return int64(len(m.data)) }
@@ -64,6 +83,7 @@ func (m *memory) ReadAt(p []byte, off int64) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := copy(p, m.data[off:])
+	m.reads += int64(n)
 	if n < len(p) {
 		return n, io.EOF
 	}
@@ -80,7 +100,7 @@ func (m *memory) WriteAt(p []byte, off int64) (int, error) {
 		}
 	}
 	m.written += int64(len(p))
-	m.changed = append(m.changed, off)
+	m.changed = append(m.changed, [2]int64{off, off + int64(len(p))})
 	return copy(m.data[off:off+int64(len(p))], p), nil
 }
 
@@ -95,7 +115,7 @@ func (m *memory) PunchHole(off, n int64) error {
 		clear(b)
 	}
 	m.punch += n
-	m.changed = append(m.changed, off)
+	m.changed = append(m.changed, [2]int64{off, off + n})
 	return nil
 }
 

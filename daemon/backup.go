@@ -285,9 +285,14 @@ func (d *Daemon) fillImage(ctx context.Context, s *catalog.Staging, t Target, f 
 		}
 	}
 	defer target.Close()
+	blocks, err := newBlocks(s, img, cloned)
+	if err != nil {
+		return nil, err
+	}
+	defer blocks.Close()
 	res, err := d.copyImage(ctx, d.track(ctx, s, t, f, img), target, copier.ImageCopy{
 		Source: source, Compare: cloned, Fresh: !cloned,
-		Digest: copier.PieceDigests, PieceSize: copier.ImagePieceSize(img.Size),
+		Digest: copier.PieceDigests, PieceSize: copier.ImagePieceSize(img.Size), Blocks: blocks,
 		Progress: d.progress(PhaseCopy, t.Key, t.Volume),
 	})
 	if err != nil {
@@ -296,7 +301,21 @@ func (d *Daemon) fillImage(ctx context.Context, s *catalog.Staging, t Target, f 
 	info.Kind = catalog.KindBlock
 	info.Block = &catalog.BlockInfo{Name: t.Image, GBID: img.GBID, Size: img.Size, Data: res.Data, Chunks: res.Chunks, HostingVolume: t.Volume}
 	info.Copied = catalog.CopyStats{Files: 1, Bytes: img.Size, FilesTransferred: 1, BytesTransferred: res.Written, Cloned: cloned, BytesUnread: res.Unread}
-	return map[string]catalog.CopiedImage{img.Path: {Size: img.Size, Pieces: res.Pieces, Touched: res.Touched}}, target.Close()
+	copied := catalog.CopiedImage{Size: img.Size, Pieces: res.Pieces, Touched: res.Touched, Blocks: s.Blocks()}
+	return map[string]catalog.CopiedImage{img.Path: copied}, errors.Join(target.Close(), blocks.Close())
+}
+
+// newBlocks makes the file of the digests of the image's blocks: of a cloned image a
+// clone of that of the last backup, which may have none.
+func newBlocks(s *catalog.Staging, img blockstore.Image, cloned bool) (*copier.ImageFile, error) {
+	size := copier.BlockDigestsSize(img.Size)
+	if previous, ok := s.Previous(); ok && cloned {
+		if blocks, _, err := copier.CreateImage(s.Blocks(), size, previous.Blocks()); err == nil {
+			return blocks, nil
+		}
+	}
+	blocks, _, err := copier.CreateImage(s.Blocks(), size, "")
+	return blocks, err
 }
 
 // BlockhostError says that a volume is listed as files but holds block images,

@@ -121,9 +121,8 @@ func (d *Daemon) lastPieces(ctx context.Context, k *tracked, s *catalog.Staging,
 		d.log.Warn("nothing is known of the image in the last backup, all of it is read", "claim", k.claim, "image", k.image, "error", err)
 		return
 	}
-	piece := int64(copier.ImagePieceSize(img.Size))
-	p := images[img.Path]
-	if p.Size != piece || int64(p.Count()) != manifest.PieceCount(img.Size, piece) || previous.Info.Block.Size != img.Size {
+	p, want := images[img.Path], copier.ImagePieces(img.Size)
+	if p.Size != want.Size || p.Block != want.Block || int64(p.Count()) != manifest.PieceCount(img.Size, want.Size) || previous.Info.Block.Size != img.Size {
 		d.log.Info("the last backup has other pieces of the image, all of it is read", "claim", k.claim, "image", k.image)
 		return
 	}

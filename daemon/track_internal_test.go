@@ -116,11 +116,12 @@ func TestCopyImageWithReference(t *testing.T) {
 
 const trackedPiece = 64 << 10
 
-// trackedPieces digests an image the plain way.
+// trackedPieces digests an image.
 func trackedPieces(data []byte) manifest.Pieces {
-	p := manifest.Pieces{Size: trackedPiece}
+	p := manifest.Pieces{Size: trackedPiece, Block: trackedPiece}
+	h := manifest.NewPieceHasher(p.Size, p.Block)
 	for piece := range slices.Chunk(data, trackedPiece) {
-		sum := sha256.Sum256(piece)
+		sum := h.Sum(piece)
 		p.SHA256 += string(sum[:])
 	}
 	return p
@@ -162,11 +163,12 @@ func checkKept(t *testing.T, dir string, pieces manifest.Pieces, lied bool) {
 func TestLastPieces(t *testing.T) {
 	const size = 5<<20 + 7
 	content := bytes.Repeat([]byte{3}, size)
-	piece := copier.ImagePieceSize(size)
-	right := manifest.Pieces{Size: int64(piece)}
-	for part := range slices.Chunk(content, piece) {
-		sum := sha256.Sum256(part)
+	right := copier.ImagePieces(size)
+	h, older := manifest.NewPieceHasher(right.Size, right.Block), manifest.Pieces{Size: right.Size}
+	for part := range slices.Chunk(content, int(right.Size)) {
+		sum, whole := h.Sum(part), sha256.Sum256(part)
 		right.SHA256 += string(sum[:])
+		older.SHA256 += string(whole[:])
 	}
 	image := func(size int64) blockstore.Image {
 		return blockstore.Image{GBID: "g", Path: blockstore.StoreDir + "/g", Size: size}
@@ -180,6 +182,7 @@ func TestLastPieces(t *testing.T) {
 		"another size":     {right, image(size + 1), false},
 		"many more pieces": {right, image(size + 20<<20), false},
 		"another image":    {right, blockstore.Image{GBID: "h", Path: blockstore.StoreDir + "/h", Size: size}, false},
+		"no blocks":        {older, image(size), false},
 		"no pieces":        {manifest.Pieces{}, image(size), false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -297,7 +297,10 @@ func (k *tracker) copy(now tracking.State, path string) manifest.Pieces {
 	target, _, err := copier.CreateImage(k.path(k.round), trackedSize, "")
 	k.check(err)
 	defer target.Close()
-	c := copier.ImageCopy{Source: source, Target: target, Fresh: true, Digest: copier.PieceDigests, PieceSize: 1 << 20}
+	blocks, _, err := copier.CreateImage(k.path(k.round)+".blocks", copier.BlockDigestsSize(trackedSize), "")
+	k.check(err)
+	defer blocks.Close()
+	c := copier.ImageCopy{Source: source, Target: target, Fresh: true, Digest: copier.PieceDigests, PieceSize: 1 << 20, Blocks: blocks}
 	if missing, err := tracking.FindMissing(now); err == nil {
 		c.Zero = missing.Zero
 		k.missing += missing.Count()
@@ -316,6 +319,10 @@ func (k *tracker) copy(now tracking.State, path string) manifest.Pieces {
 				_, err := copier.CopyImage(k.t.Context(), copier.ImageCopy{Source: old, Target: target, Fresh: true})
 				k.check(err)
 				c.Fresh, c.Compare = false, true
+				said, err := os.ReadFile(k.path(k.round-1) + ".blocks")
+				k.check(err)
+				_, err = blocks.WriteAt(said, 0)
+				k.check(err)
 			}
 		}
 	}
@@ -336,6 +343,7 @@ func (k *tracker) copy(now tracking.State, path string) manifest.Pieces {
 	}
 	if k.round > 0 {
 		k.check(os.Remove(k.path(k.round - 1)))
+		k.check(os.Remove(k.path(k.round-1) + ".blocks"))
 	}
 	if res.Rotten+res.Missed > 0 {
 		k.t.Errorf("round %d: %d bytes of the last backup are rotten, %d missed", k.round, res.Rotten, res.Missed)

@@ -151,7 +151,7 @@ func compareEntries(w, g *Entry, o CompareOptions) ([]Difference, error) {
 	if w.Type != File || w.Size != g.Size || o.Sampled && g.SHA256 == "" && g.Pieces == (Pieces{}) {
 		return found, nil
 	}
-	if w.Pieces != (Pieces{}) && w.Pieces.Size == g.Pieces.Size {
+	if w.Pieces != (Pieces{}) && w.Pieces.Size == g.Pieces.Size && w.Pieces.Block == g.Pieces.Block {
 		want, got := w.Pieces.Differ(g.Pieces)
 		differ(DiffContent, want, got)
 		return found, nil

@@ -159,19 +159,21 @@ func TestEmptyManifest(t *testing.T) {
 // TestGoldenText keeps the texts of all versions as they are: manifests outlive the
 // program. Only the newest one is written, and all of them are read.
 func TestGoldenText(t *testing.T) {
-	image := manifest.Entry{
-		Path: "zimage", Type: manifest.File, Mode: 0o600, MTime: time.Unix(5, 0).UTC(), Size: int64(len(image())), Pieces: piecesOf(image()),
-	}
+	older := manifest.Entry{Path: "zimage", Type: manifest.File, Mode: 0o600, MTime: time.Unix(5, 0).UTC(), Size: 16387, Pieces: manifest.Pieces{Size: 4096}}
+	older.Pieces.SHA256 = wholePieces(bytes.Join([][]byte{bytes.Repeat([]byte{1}, 4096), make([]byte, 8192), bytes.Repeat([]byte{2}, 4096), []byte("end")}, nil)).SHA256
+	newer := older
+	newer.Pieces = piecesOf(image())
 	for name, want := range map[string][]manifest.Entry{
 		"testdata/version1.json": sample(),
-		"testdata/version2.json": append(sample(), image),
+		"testdata/version2.json": append(sample(), older),
+		"testdata/version3.json": append(sample(), newer),
 	} {
 		golden, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		file, _ := write(t, want)
-		if diff := cmp.Diff(string(golden), unpack(t, file)); diff != "" && name == "testdata/version2.json" {
+		if diff := cmp.Diff(string(golden), unpack(t, file)); diff != "" && name == "testdata/version3.json" {
 			t.Errorf("text differs from %s:\n%s", name, diff)
 		}
 		got, err := read(pack(t, string(golden)))
@@ -359,9 +361,9 @@ func TestReaderSeesEveryFlippedBit(t *testing.T) {
 }
 
 func TestReaderVersion(t *testing.T) {
-	newer := pack(t, `{"format":"glusterbackupd manifest","version":3}`+"\n")
+	newer := pack(t, `{"format":"glusterbackupd manifest","version":4}`+"\n")
 	if _, err := read(newer); !errors.Is(err, manifest.ErrVersion) || errors.Is(err, manifest.ErrDamaged) {
-		t.Errorf("version 3: %v, want %v", err, manifest.ErrVersion)
+		t.Errorf("version 4: %v, want %v", err, manifest.ErrVersion)
 	}
 }
 

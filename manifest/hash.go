@@ -50,7 +50,7 @@ func (h *hasher) run(jobs <-chan job) {
 			close(j.it.done)
 			continue
 		}
-		if size := int(j.it.pieces.size); len(buf) < size {
+		if size := int(j.it.pieces.Size); len(buf) < size {
 			buf = make([]byte, size)
 		}
 		if err := h.piece(j.it, j.piece, buf); err != nil {
@@ -104,8 +104,8 @@ func (h *hasher) sum(fd int, size int64, buf []byte) (string, error) {
 	}
 }
 
-// piece reads one piece but for its holes, and behind the last one, where there must
-// be nothing.
+// piece reads one piece but for its holes and what is known of it, and behind the last
+// one, where there must be nothing.
 func (h *hasher) piece(it *item, n int, buf []byte) error {
 	if err := h.ctx.Err(); err != nil {
 		return err
@@ -116,9 +116,10 @@ func (h *hasher) piece(it *item, n int, buf []byte) error {
 	}
 	defer f.Close()
 	p := it.pieces
-	off := int64(n) * p.size
-	buf = buf[:min(p.size, it.entry.Size-off)]
-	if _, err := sparse.ReadAt(f, buf, off); errors.Is(err, io.EOF) {
+	off := int64(n) * p.Size
+	buf = buf[:min(p.Size, it.entry.Size-off)]
+	sum, err := p.sum(f, n, buf)
+	if errors.Is(err, io.EOF) {
 		return ErrChanged
 	} else if err != nil {
 		return err
@@ -129,10 +130,39 @@ func (h *hasher) piece(it *item, n int, buf []byte) error {
 			return ErrChanged
 		}
 	}
-	sum := p.hasher.Sum(buf)
 	copy(p.sums[n*sha256.Size:], sum[:])
 	h.advance(int64(len(buf)))
 	return nil
+}
+
+// sum reads what is not known of piece n into buf, which is as long, and digests it.
+func (p *pieces) sum(f *os.File, n int, buf []byte) (sum [sha256.Size]byte, err error) {
+	off := int64(n) * p.Size
+	if p.Block == 0 || p.KnownBlocks == nil {
+		if _, err := sparse.ReadAt(f, buf, off); err != nil {
+			return sum, err
+		}
+		return p.hasher.Sum(buf), nil
+	}
+	known := make([]bool, p.hasher.Blocks(len(buf)))
+	digests := make([]byte, len(known)*sha256.Size)
+	p.KnownBlocks(n, digests, known)
+	for first := 0; first < len(known); first++ {
+		end := first
+		for end < len(known) && !known[end] {
+			end++
+		}
+		if first == end {
+			continue
+		}
+		from, to := int64(first)*p.Block, min(int64(end)*p.Block, int64(len(buf)))
+		if _, err := sparse.ReadAt(f, buf[from:to], off+from); err != nil {
+			return sum, err
+		}
+		first = end
+	}
+	p.hasher.SumBlocks(buf, digests, known)
+	return sha256.Sum256(digests), nil
 }
 
 // pieceDone says that a piece has its digest, or that there is no other piece.
@@ -143,7 +173,7 @@ func (it *item) pieceDone() {
 	}
 	closeFD(it.fd)
 	if it.failure = p.failed.Load(); it.failure == nil {
-		it.entry.Pieces = Pieces{p.size, string(p.sums)}
+		it.entry.Pieces = Pieces{p.Size, p.Block, string(p.sums)}
 	}
 	close(it.done)
 }

@@ -13,7 +13,7 @@ import (
 
 const (
 	formatName    = "glusterbackupd manifest"
-	formatVersion = 2
+	formatVersion = 3
 	// maxLine bounds one line in bytes, so that a damaged file cannot fill the
 	// memory.
 	maxLine = 16 << 20
@@ -42,6 +42,7 @@ type line struct {
 	Xattrs     map[string][]byte `json:"xattrs,omitempty"`
 	SHA256     string            `json:"sha256,omitempty"`
 	PieceSize  int64             `json:"piece_size,omitempty"`
+	BlockSize  int64             `json:"block_size,omitempty"`
 	Pieces     []byte            `json:"pieces,omitempty"`
 	End        *int64            `json:"end,omitempty"`
 }
@@ -86,7 +87,7 @@ func newLine(e *Entry) line {
 		Path: Escape(e.Path), Type: e.Type, Mode: fmt.Sprintf("%04o", e.Mode), UID: &e.UID, GID: &e.GID,
 		MTime:  []int64{e.MTime.Unix(), int64(e.MTime.Nanosecond())},
 		Target: Escape(e.Target), HardlinkOf: Escape(e.HardlinkOf), SHA256: e.SHA256,
-		PieceSize: e.Pieces.Size, Pieces: []byte(e.Pieces.SHA256),
+		PieceSize: e.Pieces.Size, BlockSize: e.Pieces.Block, Pieces: []byte(e.Pieces.SHA256),
 	}
 	switch e.Type {
 	case File:
@@ -106,7 +107,7 @@ func newLine(e *Entry) line {
 
 // entry decodes and checks an entry.
 func (l *line) entry() (Entry, error) {
-	e := Entry{Type: l.Type, SHA256: l.SHA256, Pieces: Pieces{l.PieceSize, string(l.Pieces)}}
+	e := Entry{Type: l.Type, SHA256: l.SHA256, Pieces: Pieces{l.PieceSize, l.BlockSize, string(l.Pieces)}}
 	if err := l.present(); err != nil {
 		return e, err
 	}

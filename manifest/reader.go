@@ -117,8 +117,11 @@ func (r *Reader) next() (e Entry, more bool, err error) {
 	if l.Path == "" && l.End != nil {
 		return Entry{}, false, r.end(&l)
 	}
-	if r.version == 1 && (l.PieceSize != 0 || l.Pieces != nil) {
+	switch {
+	case r.version < 2 && (l.PieceSize != 0 || l.Pieces != nil):
 		return Entry{}, false, errors.New("digests of pieces in version 1")
+	case r.version < 3 && l.BlockSize != 0:
+		return Entry{}, false, fmt.Errorf("blocks of pieces in version %d", r.version)
 	}
 	if e, err = l.entry(); err != nil {
 		return Entry{}, false, err

@@ -47,11 +47,15 @@ type ScanOptions struct {
 
 // PieceScan says how a file is digested piece by piece.
 type PieceScan struct {
-	// Size is that of a piece in bytes.
-	Size int64
+	// Size and Block are those of pieces and their blocks in bytes, as in Pieces.
+	Size, Block int64
 	// Known, when set, returns the digest of a piece that need not be read, 32
 	// bytes, or "".
 	Known func(n int) string
+	// KnownBlocks, when set, is asked for other pieces. It writes the digests of their
+	// blocks, 32 bytes each, of which there is one for each in known, and says in known
+	// which blocks need not be read. It is called from several goroutines at a time.
+	KnownBlocks func(n int, digests []byte, known []bool)
 }
 
 // Reference is a tree whose hashes are known, usually the previous backup. A
@@ -108,8 +112,8 @@ func Scan(ctx context.Context, root string, o ScanOptions, emit func(Entry) erro
 		}
 	}
 	for path, p := range o.Pieces {
-		if p.Size <= 0 || p.Size > maxPiece {
-			return fmt.Errorf("scan %s: pieces of %d bytes of %q", root, p.Size, path)
+		if err := checkPieceSize(p.Size, p.Block); err != nil {
+			return fmt.Errorf("scan %s: %q: %w", root, path, err)
 		}
 	}
 	scanCtx, cancel := context.WithCancel(ctx)
@@ -174,8 +178,8 @@ type item struct {
 
 // pieces are the digests of a file that several hashers make.
 type pieces struct {
+	PieceScan
 	hasher *PieceHasher
-	size   int64
 	sums   []byte
 	left   atomic.Int64 // Pieces without a digest, and one for the walker.
 	failed atomic.Pointer[ScanError]

@@ -140,7 +140,7 @@ func (w *walker) visit(at folder, name, path string) error {
 // pieces sends a file of which the hashers read those pieces that are not known.
 // Whoever is done last closes fd.
 func (w *walker) pieces(it *item, fd int, scan PieceScan) error {
-	p := &pieces{size: scan.Size, hasher: NewPieceHasher(scan.Size)}
+	p := &pieces{PieceScan: scan, hasher: NewPieceHasher(scan.Size, scan.Block)}
 	it.fd, it.done, it.pieces = fd, make(chan struct{}), p
 	defer it.pieceDone()
 	count := int(PieceCount(it.entry.Size, scan.Size))

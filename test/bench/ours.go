@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -90,7 +91,12 @@ func (i imageFlags) copy(ctx context.Context, t copier.Tree) error {
 		return err
 	}
 	defer dst.Close()
-	c := copier.ImageCopy{Source: src, Target: dst, Compare: cloned, Fresh: !cloned, Digest: copier.PieceDigests}
+	blocks, err := newBlocks(t.Dest, t.Reference, src.Size())
+	if err != nil {
+		return err
+	}
+	defer blocks.Close()
+	c := copier.ImageCopy{Source: src, Target: dst, Compare: cloned, Fresh: !cloned, Digest: copier.PieceDigests, Blocks: blocks}
 	if !t.Sync {
 		c.Target = unsynced{dst}
 	}
@@ -99,8 +105,9 @@ func (i imageFlags) copy(ctx context.Context, t copier.Tree) error {
 		if err := readJSON(i.pieces, &before); err != nil {
 			return err
 		}
-		size := int64(copier.ImagePieceSize(src.Size()))
-		c.Reference = &copier.ImageReference{Pieces: manifest.Pieces{Size: size, SHA256: string(before.Pieces)}, Data: dst.Data}
+		pieces := copier.ImagePieces(src.Size())
+		pieces.SHA256 = string(before.Pieces)
+		c.Reference = &copier.ImageReference{Pieces: pieces, Data: dst.Data}
 	}
 	if i.changed >= 0 {
 		c.Reference.Unchanged = func(off, n int64) bool { return off/shard != i.changed && (off+n-1)/shard != i.changed }
@@ -117,7 +124,21 @@ func (i imageFlags) copy(ctx context.Context, t copier.Tree) error {
 			err = os.WriteFile(i.says, text, 0o600)
 		}
 	}
-	return errors.Join(err, dst.Close())
+	return errors.Join(err, dst.Close(), blocks.Close())
+}
+
+// newBlocks makes the file of the digests of an image's blocks beside it, from that of
+// the earlier copy, as the daemon does.
+func newBlocks(image, reference string, size int64) (*copier.ImageFile, error) {
+	const suffix = ".blocks"
+	if err := os.Remove(image + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if reference != "" {
+		reference += suffix
+	}
+	f, _, err := copier.CreateImage(image+suffix, copier.BlockDigestsSize(size), reference)
+	return f, err
 }
 
 // missing tells which bytes of the one image on a brick were never written.
@@ -154,7 +175,8 @@ func scanOnce(ctx context.Context, t copier.Tree) error {
 		var name string
 		root, name = filepath.Split(root)
 		o.Sub = name
-		o.Pieces = map[string]manifest.PieceScan{name: {Size: int64(copier.ImagePieceSize(info.Size()))}}
+		pieces := copier.ImagePieces(info.Size())
+		o.Pieces = map[string]manifest.PieceScan{name: {Size: pieces.Size, Block: pieces.Block}}
 	}
 	out, err := os.Create(cmp.Or(t.Dest, os.DevNull))
 	if err != nil {

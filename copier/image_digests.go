@@ -1,0 +1,70 @@
+package copier
+
+import (
+	"bytes"
+	"crypto/sha256"
+)
+
+// note keeps the digest of a piece, and returns it. Those of the blocks stay with the
+// piece.
+func (j *imageJob) note(p *piece) string {
+	if j.Digest != PieceDigests {
+		return ""
+	}
+	p.blocks = append(p.blocks[:0], make([]byte, j.hasher.Blocks(len(p.buf))*sha256.Size)...)
+	j.hasher.SumBlocks(p.buf, p.blocks, nil)
+	sum := sha256.Sum256(p.blocks)
+	copy(j.sums[p.number*sha256.Size:], sum[:])
+	return string(sum[:])
+}
+
+// keepBlocks has the digests of a piece's blocks in Blocks, and returns those that were
+// there, or nil when these do not make up the digest was. What cannot be read was not
+// there.
+func (j *imageJob) keepBlocks(p *piece, was string) (before []byte, err error) {
+	if j.Blocks == nil {
+		return nil, nil
+	}
+	off := p.off / int64(j.BlockSize) * sha256.Size
+	before = make([]byte, len(p.blocks))
+	readable := readFull(j.Blocks, "read digests", before, off) == nil
+	if !readable || !bytes.Equal(before, p.blocks) {
+		if _, err := j.Blocks.WriteAt(p.blocks, off); err != nil {
+			return nil, &ImageError{"write digests", off, err}
+		}
+	}
+	if sum := sha256.Sum256(before); !readable || string(sum[:]) != was {
+		return nil, nil
+	}
+	return before, nil
+}
+
+// applyBlocks brings those blocks of the target to what the piece holds that have other
+// digests than before, when they were those of the target.
+func (j *imageJob) applyBlocks(p *piece, before, scratch []byte) error {
+	c := j.newCounter()
+	for start, end := 0, 0; start < len(p.buf); start = end {
+		same := j.sameBlock(p, before, start)
+		for end = start; end < len(p.buf) && j.sameBlock(p, before, end) == same; {
+			end = min(end+j.BlockSize, len(p.buf))
+		}
+		part, off := p.buf[start:end], p.off+int64(start)
+		old, err := part, error(nil)
+		if !same {
+			old, err = j.old(part, off, scratch)
+		}
+		if err == nil {
+			_, err = j.apply(part, off, old, c)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sameBlock reports whether the block at start of the piece has the digest it had.
+func (j *imageJob) sameBlock(p *piece, before []byte, start int) bool {
+	i := start / j.BlockSize * sha256.Size
+	return bytes.Equal(before[i:i+sha256.Size], p.blocks[i:i+sha256.Size])
+}
