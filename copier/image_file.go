@@ -14,8 +14,9 @@ import (
 // ImageFile is an image that is a regular file. It implements ImageSource and
 // ImageTarget; it is safe for concurrent use.
 type ImageFile struct {
-	f    *os.File
-	size int64
+	f      *os.File
+	direct *os.File // The same for large writes; nil where there is none.
+	size   int64
 }
 
 // ErrNotRegular says that an image's path is a folder, device, symlink or the
@@ -70,7 +71,7 @@ func CreateImage(path string, size int64, reference string) (img *ImageFile, clo
 	if err = f.Truncate(size); err != nil {
 		return nil, false, err
 	}
-	return &ImageFile{f: f, size: size}, cloned, nil
+	return &ImageFile{f: f, direct: openDirect(f), size: size}, cloned, nil
 }
 
 // clone makes f share all of reference's space. It reports false when these two
@@ -100,6 +101,15 @@ func (i *ImageFile) ReadAt(p []byte, off int64) (int, error) { return i.f.ReadAt
 func (i *ImageFile) WriteAt(p []byte, off int64) (int, error) {
 	if err := i.inside(off, int64(len(p))); err != nil {
 		return 0, err
+	}
+	if i.direct != nil && isDirect(p, off) {
+		n, err := i.direct.WriteAt(p, off)
+		if !errors.Is(err, unix.EINVAL) {
+			return n, err
+		}
+		p, off = p[n:], off+int64(n) // The disk has larger sectors.
+		m, err := i.f.WriteAt(p, off)
+		return n + m, err
 	}
 	return i.f.WriteAt(p, off)
 }
@@ -135,4 +145,9 @@ func (i *ImageFile) Data(off, n int64) iter.Seq2[int64, int64] { return sparse.D
 func (i *ImageFile) Size() int64 { return i.size }
 
 // Close closes the file. It does not sync.
-func (i *ImageFile) Close() error { return i.f.Close() }
+func (i *ImageFile) Close() error {
+	if i.direct == nil {
+		return i.f.Close()
+	}
+	return errors.Join(i.direct.Close(), i.f.Close())
+}
