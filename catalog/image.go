@@ -3,11 +3,10 @@ package catalog
 import (
 	"cmp"
 	"crypto/sha256"
-	"io"
+	"errors"
+	"io/fs"
 	"os"
 	"slices"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/glusterbackupd/glusterbackupd/manifest"
 )
@@ -20,22 +19,29 @@ type CopiedImage struct {
 	Pieces manifest.Pieces
 	// Touched says of each block, or of each piece where Pieces have no blocks, whether
 	// it was written. Others are taken as they are: holes of a new file, or what a clone
-	// shares with the previous backup, which has the same digest there. What it does
-	// not say was written.
+	// shares with the previous backup, which has the same digest there. What it leaves
+	// out counts as written.
 	Touched []bool
-	// Blocks is the path of a file with the digests of the blocks, 32 bytes each, or "".
-	// It is believed where it makes up the digest of a piece; without it all of a piece
-	// is read back of which a block was written.
-	Blocks string
+	// Blocks says that [Staging.Blocks] has the digests of the blocks. They are believed
+	// where they make up the digest of a piece; without them all of a piece is read back
+	// of which a block was written.
+	Blocks bool
 }
 
-// openBlocks opens Blocks; without it the file is empty.
-func (i CopiedImage) openBlocks() (*os.File, error) {
-	return os.OpenFile(cmp.Or(i.Blocks, os.DevNull), os.O_RDONLY|unix.O_NOFOLLOW, 0)
+// openBlocks opens what [Staging.Blocks] has of the image; nil is nothing.
+func (i CopiedImage) openBlocks(dir *os.Root) (*os.File, error) {
+	if !i.Blocks {
+		return nil, nil
+	}
+	f, err := openFile(dir, blocksName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return f, err
 }
 
-// scan says how the image is read back; blocks is the open file Blocks.
-func (i CopiedImage) scan(blocks io.ReaderAt) manifest.PieceScan {
+// scan says how the image is read back, with what openBlocks opened.
+func (i CopiedImage) scan(blocks *os.File) manifest.PieceScan {
 	return manifest.PieceScan{
 		Size: i.Pieces.Size, Block: i.Pieces.Block,
 		Known: func(n int) string {
@@ -47,7 +53,7 @@ func (i CopiedImage) scan(blocks io.ReaderAt) manifest.PieceScan {
 		},
 		KnownBlocks: func(n int, digests []byte, known []bool) {
 			touched := i.touched(n)
-			if len(touched) != len(known) {
+			if blocks == nil || len(touched) != len(known) {
 				return
 			}
 			if _, err := blocks.ReadAt(digests, int64(n)*i.blocksOfPiece()*sha256.Size); err != nil {

@@ -146,11 +146,13 @@ func (s *Staging) writeManifest(ctx context.Context, dir *os.Root, o PublishOpti
 	expect := expectation{images: maps.Clone(o.Images)}
 	scan := manifest.ScanOptions{Hash: true, Reference: ref, Progress: o.Progress, Pieces: map[string]manifest.PieceScan{}}
 	for path, image := range o.Images {
-		blocks, err := image.openBlocks()
+		blocks, err := image.openBlocks(dir)
 		if err != nil {
 			return sum, err
 		}
-		defer blocks.Close()
+		if blocks != nil {
+			defer blocks.Close()
+		}
 		scan.Pieces[path] = image.scan(blocks)
 	}
 	err = manifest.Scan(ctx, s.Data(), scan, func(e manifest.Entry) error {

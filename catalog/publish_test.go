@@ -249,16 +249,15 @@ func TestImages(t *testing.T) {
 	right := manifest.Pieces{Size: 4096, SHA256: string(sum[:])}
 	wrong := manifest.Pieces{Size: 4096, SHA256: strings.Repeat("0", 32)}
 	many := manifest.Pieces{Size: 1, SHA256: strings.Repeat("0", 320)}
-	blocks, digests := inBlocks(t, "content 0", 8, 4)
-	// The second block is another one; its digest is not that of the file, but those of
-	// all blocks are those of the piece.
-	other, otherDigests := inBlocks(t, "contEnt 0", 8, 4)
-	none := filepath.Join(t.TempDir(), "none")
+	blocks, digests := inBlocks("content 0", 8, 4)
+	// The second block is another one.
+	other, otherDigests := inBlocks("contEnt 0", 8, 4)
+	second, first := []bool{false, true, false}, []bool{true, false, false}
 	tests := map[string]struct {
 		path  string
 		image catalog.CopiedImage
 		kind  manifest.Kind
-		lost  bool
+		said  []byte // The digests of blocks.
 	}{
 		"right":               {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: right, Touched: []bool{true}}},
 		"wrong":               {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: wrong, Touched: []bool{true}}, kind: manifest.DiffContent},
@@ -268,13 +267,14 @@ func TestImages(t *testing.T) {
 		"shorter":             {path: "file-0", image: catalog.CopiedImage{Size: 10, Pieces: right, Touched: make([]bool, 1)}, kind: manifest.DiffSize},
 		"missing":             {path: "none/at/all", image: catalog.CopiedImage{Size: 9, Pieces: right}, kind: manifest.DiffMissing},
 		"no file":             {path: "absolute", image: catalog.CopiedImage{Pieces: right}, kind: manifest.DiffContent},
-		"blocks":              {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: blocks, Touched: []bool{false, true, false}, Blocks: digests}},
-		"other block":         {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: []bool{false, true, false}, Blocks: otherDigests}, kind: manifest.DiffContent},
-		"other block, kept":   {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: []bool{true, false, false}, Blocks: otherDigests}},
-		"digests of others":   {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: []bool{true, false, false}, Blocks: digests}, kind: manifest.DiffContent},
-		"without digests":     {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: []bool{true, false, false}}, kind: manifest.DiffContent},
-		"block without said":  {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: []bool{true}, Blocks: otherDigests}, kind: manifest.DiffContent},
-		"digests are missing": {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: blocks, Blocks: none}, lost: true},
+		"blocks":              {path: "file-0", said: digests, image: catalog.CopiedImage{Size: 9, Pieces: blocks, Touched: second, Blocks: true}},
+		"other block":         {path: "file-0", said: otherDigests, image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: second, Blocks: true}, kind: manifest.DiffContent},
+		"other block, kept":   {path: "file-0", said: otherDigests, image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: first, Blocks: true}},
+		"digests of others":   {path: "file-0", said: otherDigests, image: catalog.CopiedImage{Size: 9, Pieces: blocks, Touched: first, Blocks: true}},
+		"not to be used":      {path: "file-0", said: otherDigests, image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: first}, kind: manifest.DiffContent},
+		"digests are missing": {path: "file-0", image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: first, Blocks: true}, kind: manifest.DiffContent},
+		"digests are cut off": {path: "file-0", said: otherDigests[:40], image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: first, Blocks: true}, kind: manifest.DiffContent},
+		"touched is cut off":  {path: "file-0", said: otherDigests, image: catalog.CopiedImage{Size: 9, Pieces: other, Touched: first[:1], Blocks: true}, kind: manifest.DiffContent},
 		"link file":           {path: "dangling/x", image: catalog.CopiedImage{Size: 9, Pieces: right}, kind: manifest.DiffMissing},
 	}
 	for name, tt := range tests {
@@ -287,13 +287,10 @@ func TestImages(t *testing.T) {
 			if err := stage(s, 0); err != nil {
 				t.Fatal(err)
 			}
-			b, err := s.Publish(t.Context(), blockInfo(), catalog.PublishOptions{Images: map[string]catalog.CopiedImage{tt.path: tt.image}})
-			if tt.lost {
-				if !errors.Is(err, fs.ErrNotExist) || s.Abort() != nil {
-					t.Errorf("error %v", err)
-				}
-				return
+			if tt.said != nil {
+				write(t, filepath.Dir(s.Blocks()), map[string]string{filepath.Base(s.Blocks()): string(tt.said)})
 			}
+			b, err := s.Publish(t.Context(), blockInfo(), catalog.PublishOptions{Images: map[string]catalog.CopiedImage{tt.path: tt.image}})
 			if tt.kind == "" {
 				// What was not read back is found by Verify.
 				if damaged := b.Verify(t.Context(), catalog.VerifyOptions{}); err != nil || errors.Is(damaged, catalog.ErrDamaged) != (tt.image.Pieces == wrong || tt.image.Pieces == other) {
@@ -422,23 +419,16 @@ func TestReplacedPartial(t *testing.T) {
 	r.sweep("shop/web/20181202T030000Z.partial")
 }
 
-// inBlocks digests content in pieces of blocks, and writes the digests of the blocks to
-// a file.
-func inBlocks(t *testing.T, content string, piece, block int64) (p manifest.Pieces, path string) {
-	t.Helper()
+// inBlocks digests content in pieces of blocks, and returns the digests of these, too.
+func inBlocks(content string, piece, block int64) (p manifest.Pieces, blocks []byte) {
 	p = manifest.Pieces{Size: piece, Block: block}
 	h := manifest.NewPieceHasher(piece, block)
-	var all []byte
 	for part := range slices.Chunk([]byte(content), int(piece)) {
 		digests := make([]byte, h.Blocks(len(part))*sha256.Size)
 		h.SumBlocks(part, digests, nil)
 		sum := sha256.Sum256(digests)
 		p.SHA256 += string(sum[:])
-		all = append(all, digests...)
+		blocks = append(blocks, digests...)
 	}
-	path = filepath.Join(t.TempDir(), "blocks")
-	if err := os.WriteFile(path, all, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return p, path
+	return p, blocks
 }

@@ -37,7 +37,7 @@ var ErrImageSize = errors.New("images differ in size")
 
 // ImageError says which step of a copy failed and where.
 type ImageError struct {
-	// Op is "read source", "read target", "write", "punch", "sync", or "write digests" of
+	// Op is "read source", "read target", "write", "punch", "sync", or "keep digests" of
 	// the blocks.
 	Op string
 	// Offset is in bytes from the start of the image.
@@ -86,12 +86,12 @@ type ImageCopy struct {
 	// Digest is what is computed.
 	Digest Digest
 	// Blocks, when set, gets the digests of the blocks of which the pieces consist, 32
-	// bytes each, and is not written where it has them already. For a target with
-	// Compare that is a clone of the previous image it begins as what that one's copy
-	// made: then of a piece that has changed only those blocks of the target are read
-	// that have. What it has is believed only where it makes up the digest of the
-	// previous image's piece. For a Fresh target it begins as zeros. It needs
-	// PieceDigests.
+	// bytes each, and is not written where it has them already. For a Fresh target it
+	// begins as zeros, for a clone of the previous image as what that one's copy made:
+	// then, with Reference and Compare and without Audit, of a piece that has changed
+	// only those blocks of the target are read that have. What it has is believed only
+	// where it makes up the digest of the previous image's piece. It needs PieceDigests,
+	// and is not synced.
 	Blocks BlockDigests
 	// Reference spares work where the previous image is known; nil is none. It
 	// needs PieceDigests.
@@ -131,8 +131,10 @@ type ImageResult struct {
 	// whole pieces; it is only looked for with Audit.
 	Missed int64
 	// Rotten is how much of the previous image is no longer what it was, or cannot be
-	// read, in whole pieces, of what was looked at. The target has that right.
+	// read, in whole pieces or blocks, of what was looked at. The target has that right.
 	Rotten int64
+	// BlocksErr says why Blocks is not what it should be; the copy is right without.
+	BlocksErr error
 	// SHA256 is the digest of the whole image, holes as zeros, in hex; only with
 	// WholeDigest.
 	SHA256 string
@@ -197,6 +199,9 @@ func CopyImage(ctx context.Context, c ImageCopy) (ImageResult, error) {
 		Size: j.size, Data: j.data.Load(), Chunks: j.chunks.Load() * poolChunk,
 		Written: j.written.Load(), Punched: j.punched.Load(),
 		Unread: j.unread.Load(), Missed: j.missed.Load(), Rotten: j.rotten.Load(),
+	}
+	if wrong := j.blocksErr.Load(); wrong != nil {
+		res.BlocksErr = wrong
 	}
 	switch {
 	case err != nil:

@@ -18,25 +18,27 @@ func (j *imageJob) note(p *piece) string {
 	return string(sum[:])
 }
 
-// keepBlocks has the digests of a piece's blocks in Blocks, and returns those that were
-// there, or nil when these do not make up the digest was. What cannot be read was not
-// there.
-func (j *imageJob) keepBlocks(p *piece, was string) (before []byte, err error) {
-	if j.Blocks == nil {
-		return nil, nil
+// swapBlocks puts the digests of a piece's blocks into Blocks, and returns those that
+// were there, or nil when these do not make up the digest was. Where that fails the copy
+// goes on without Blocks, which only spare work.
+func (j *imageJob) swapBlocks(p *piece, was string) (before []byte) {
+	if j.Blocks == nil || j.blocksErr.Load() != nil {
+		return nil
 	}
 	off := p.off / int64(j.BlockSize) * sha256.Size
 	before = make([]byte, len(p.blocks))
-	readable := readFull(j.Blocks, "read digests", before, off) == nil
-	if !readable || !bytes.Equal(before, p.blocks) {
-		if _, err := j.Blocks.WriteAt(p.blocks, off); err != nil {
-			return nil, &ImageError{"write digests", off, err}
-		}
+	err := readFull(j.Blocks, "read digests", before, off)
+	if err == nil && !bytes.Equal(before, p.blocks) {
+		_, err = j.Blocks.WriteAt(p.blocks, off)
 	}
-	if sum := sha256.Sum256(before); !readable || string(sum[:]) != was {
-		return nil, nil
+	if err != nil {
+		j.blocksErr.CompareAndSwap(nil, &ImageError{"keep digests", p.off, err})
+		return nil
 	}
-	return before, nil
+	if sum := sha256.Sum256(before); string(sum[:]) != was {
+		return nil
+	}
+	return before
 }
 
 // applyBlocks brings those blocks of the target to what the piece holds that have other

@@ -69,10 +69,8 @@ func (j *imageJob) oneWithReference(p *piece, scratch []byte) error {
 	if vouched && !same {
 		j.missed.Add(int64(len(p.buf)))
 	}
-	before, err := j.keepBlocks(p, was)
+	before := j.swapBlocks(p, was)
 	switch {
-	case err != nil:
-		return err
 	case !j.Compare || j.Reference.Audit:
 	case same:
 		j.count(p)
@@ -114,9 +112,7 @@ func (j *imageJob) fromReference(p *piece, was string) (bool, error) {
 		return false, nil //nolint:nilerr // Whatever is wrong with it, the source has it right.
 	}
 	j.unread.Add(n)
-	if _, err := j.keepBlocks(p, was); err != nil {
-		return true, err
-	}
+	j.swapBlocks(p, was)
 	_, err = j.apply(p.buf, p.off, nil, j.newCounter())
 	return true, err
 }

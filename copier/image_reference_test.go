@@ -3,8 +3,10 @@ package copier_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -267,19 +269,61 @@ func TestCopyImageBlocksOfNew(t *testing.T) {
 	}
 }
 
-// TestCopyImageBlocksUnreadable has digests of blocks that cannot be read.
-func TestCopyImageBlocksUnreadable(t *testing.T) {
+// badDigests is a file of digests on a bad sector.
+type badDigests struct{}
+
+func (badDigests) ReadAt([]byte, int64) (int, error)  { return 0, syscall.EIO }
+func (badDigests) WriteAt([]byte, int64) (int, error) { return 0, syscall.EIO }
+
+// TestCopyImageWithoutBlocks has digests of blocks that can be neither read nor written:
+// the copy goes on without them.
+func TestCopyImageWithoutBlocks(t *testing.T) {
 	old := image(8 * block)
 	now := old.clone()
 	now.data[3*block] ^= 1
-	was, blocks := piecesIn(old, 4*block, block)
+	was, _ := piecesIn(old, 4*block, block)
 	want, _ := piecesIn(now, 4*block, block)
 	target := old.clone()
-	c := copier.ImageCopy{
+	res, err := copier.CopyImage(t.Context(), copier.ImageCopy{
 		Source: now, Target: target, Compare: true, PieceSize: 4 * block, BlockSize: block, Digest: copier.PieceDigests,
-		Blocks: &faulty{memory: &memory{data: blocks}, at: 0, err: syscall.EIO}, Reference: &copier.ImageReference{Pieces: was},
+		Blocks: badDigests{}, Reference: &copier.ImageReference{Pieces: was},
+	})
+	if err != nil || res.Pieces != want || !bytes.Equal(target.data, now.data) || !errors.Is(res.BlocksErr, syscall.EIO) {
+		t.Errorf("%+v, %v", res, err)
 	}
-	if res, err := copier.CopyImage(t.Context(), c); err != nil || res.Pieces != want || !bytes.Equal(target.data, now.data) {
+}
+
+// TestCopyImageBlocksMend has a clone that cannot be read where a block has changed.
+func TestCopyImageBlocksMend(t *testing.T) {
+	old := image(8 * block)
+	now := old.clone()
+	now.data[6*block] ^= 1
+	was, blocks := piecesIn(old, 4*block, block)
+	target := old.clone()
+	res, err := copier.CopyImage(t.Context(), copier.ImageCopy{
+		Source: now, Target: &faulty{memory: target, at: 6 * block, err: syscall.EIO}, Compare: true, Mend: true, PieceSize: 4 * block, BlockSize: block,
+		Digest: copier.PieceDigests, Blocks: &memory{data: blocks}, Reference: &copier.ImageReference{Pieces: was},
+	})
+	touched := []bool{6: true, 7: false}
+	if err != nil || res.Rotten != block || res.Written+res.Punched != block || !bytes.Equal(target.data, now.data) || !slices.Equal(res.Touched, touched) {
+		t.Errorf("%+v, %v", res, err)
+	}
+}
+
+// TestCopyImageBlocksAudit has the clone rot in a block that has not changed, of a piece
+// that has: an audit sees to it.
+func TestCopyImageBlocksAudit(t *testing.T) {
+	old := image(8 * block)
+	now := old.clone()
+	now.data[6*block] ^= 1
+	was, blocks := piecesIn(old, 4*block, block)
+	target := old.clone()
+	target.data[5*block+9] ^= 1
+	res, err := copier.CopyImage(t.Context(), copier.ImageCopy{
+		Source: now, Target: target, Compare: true, PieceSize: 4 * block, BlockSize: block, Digest: copier.PieceDigests,
+		Blocks: &memory{data: blocks}, Reference: &copier.ImageReference{Pieces: was, Audit: true},
+	})
+	if err != nil || !bytes.Equal(target.data, now.data) {
 		t.Errorf("%+v, %v", res, err)
 	}
 }

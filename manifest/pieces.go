@@ -74,7 +74,7 @@ func (p Pieces) fit(size int64) error {
 }
 
 func checkPieceSize(size, block int64) error {
-	if size <= 0 || size > maxPiece || block < 0 || block > 0 && size%block != 0 {
+	if size <= 0 || size > maxPiece || block < 0 || block > 0 && (size%block != 0 || size/block > mostBlocks) {
 		return fmt.Errorf("pieces of %d bytes in blocks of %d", size, block)
 	}
 	return nil
@@ -83,6 +83,9 @@ func checkPieceSize(size, block int64) error {
 // maxPiece is more than any piece that is written has: whoever reads a manifest has
 // to hold one.
 const maxPiece = 1 << 30
+
+// mostBlocks is more than any piece has, for the same reason.
+const mostBlocks = 1 << 16
 
 // PieceCount returns how many pieces of piece bytes a file of size bytes has.
 func PieceCount(size, piece int64) int64 { return (size + piece - 1) / piece }
@@ -113,10 +116,11 @@ func (h *PieceHasher) IsZero(sum string) bool { return sum == h.zero }
 
 // Zeros returns the digest of a piece of n zeros.
 func (h *PieceHasher) Zeros(n int) string {
-	sum := h.Sum(h.zeros[:min(n, len(h.zeros))])
 	if h.block > 0 {
-		sum = sha256.Sum256(make([]byte, h.Blocks(n)*sha256.Size))
+		sum := sha256.Sum256(make([]byte, h.Blocks(n)*sha256.Size))
+		return string(sum[:])
 	}
+	sum := h.Sum(h.zeros[:n])
 	return string(sum[:])
 }
 
