@@ -23,6 +23,7 @@ import (
 type ImageFiler interface {
 	BrickLives(ctx context.Context, volume string) ([]string, error)
 	ImageFiles(ctx context.Context, v gluster.Volume, snapshot, file string) (gluster.ImageFiles, error)
+	ImageData(ctx context.Context, v gluster.Volume, snapshot, file, gfid string) ([]gluster.BrickData, error)
 }
 
 // filerOf returns what looks at the bricks of a cluster, if anything does. Questions
@@ -53,7 +54,7 @@ type tracked struct {
 
 // track finds out what the last backup has of the image, asks the bricks of the
 // snapshot about it and compares with what they said then. Whatever goes wrong, the
-// image is read in full, but for shards that no brick has.
+// image is read in full, but for what no brick has.
 func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f frozen, img blockstore.Image) tracked {
 	k := tracked{claim: t.Key.String(), image: t.Image, to: s.Shards()}
 	d.lastPieces(ctx, &k, s, img)
@@ -74,7 +75,7 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 		return k
 	}
 	k.now = &now
-	d.missing(&k)
+	d.missing(ctx, &k, filer, f, img)
 	if k.last == "" {
 		return k
 	}
@@ -94,10 +95,13 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 	return k
 }
 
-// missing finds out which shards were never written, and need not be read either.
-func (d *Daemon) missing(k *tracked) {
+// missing finds out what was never written, and need not be read either.
+func (d *Daemon) missing(ctx context.Context, k *tracked, filer ImageFiler, f frozen, img blockstore.Image) {
 	if k.audit || d.o.Full {
 		return
+	}
+	if err := askData(ctx, k.now, filer, f, img); err != nil {
+		d.log.Info("the bricks do not tell where shards have data", "claim", k.claim, "image", k.image, "error", err)
 	}
 	missing, err := tracking.FindMissing(*k.now)
 	if err != nil {
@@ -106,7 +110,21 @@ func (d *Daemon) missing(k *tracked) {
 	}
 	k.missing = missing
 	d.log.Info("the bricks were asked what was ever written", "claim", k.claim, "image", k.image,
-		"missing", missing.Count(), "shard_bytes", k.now.ShardSize)
+		"missing_bytes", missing.Bytes(), "shard_bytes", k.now.ShardSize)
+}
+
+// askData asks the bricks where the shards have data.
+func askData(ctx context.Context, now *tracking.State, filer ImageFiler, f frozen, img blockstore.Image) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, askTime, fmt.Errorf("the bricks did not answer within %s", askTime))
+	defer cancel()
+	data, err := filer.ImageData(ctx, f.volume, f.snapshot.Name, img.Path, now.GFID)
+	if err != nil {
+		return err
+	}
+	for i := range now.Bricks {
+		now.Bricks[i].Data = data[i]
+	}
+	return nil
 }
 
 // lastPieces finds the image in the last backup, with the digests of its pieces.

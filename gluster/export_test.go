@@ -7,3 +7,14 @@ import "context"
 func (c *Client) LiveFiles(ctx context.Context, v Volume, file string) (ImageFiles, error) {
 	return c.filesOn(ctx, v, v.Bricks, file)
 }
+
+// LiveData is ImageData for such a volume.
+func (c *Client) LiveData(ctx context.Context, v Volume, file, gfid string) ([]BrickData, error) {
+	return c.dataOn(ctx, v.Bricks, file, gfid)
+}
+
+// ParseData and DataProgram are what ImageData is made of.
+var ParseData = parseData
+
+// DataProgram is the awk program.
+const DataProgram = dataProgram

@@ -16,6 +16,7 @@ const (
 
 // A leading hyphen would make an option of a name.
 var (
+	gfidForm    = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 	objectName  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]*$`)
 	description = regexp.MustCompile(`^[A-Za-z0-9][ -~]*$`)
 )

@@ -56,18 +56,27 @@ func (c *Client) ImageFiles(ctx context.Context, v Volume, snapshot, file string
 	if !relative(file) {
 		return ImageFiles{}, fmt.Errorf("files behind %q: %w", file, ErrName)
 	}
-	bricks, err := c.SnapshotStatus(ctx, snapshot)
+	bricks, err := c.frozenBricks(ctx, v, snapshot)
 	if err != nil {
 		return ImageFiles{}, err
 	}
+	return c.filesOn(ctx, v, bricks, file)
+}
+
+// frozenBricks returns the bricks of an active snapshot of v, in the order of its own.
+func (c *Client) frozenBricks(ctx context.Context, v Volume, snapshot string) ([]Brick, error) {
+	bricks, err := c.SnapshotStatus(ctx, snapshot)
+	if err != nil {
+		return nil, err
+	}
 	if err := sameBricks(v, bricks); err != nil {
-		return ImageFiles{}, fmt.Errorf("snapshot %s: %w", snapshot, err)
+		return nil, fmt.Errorf("snapshot %s: %w", snapshot, err)
 	}
 	frozen := make([]Brick, len(bricks))
 	for i, b := range bricks {
 		frozen[i] = Brick{Host: b.Host, Path: b.Path}
 	}
-	return c.filesOn(ctx, v, frozen, file)
+	return frozen, nil
 }
 
 // filesOn looks at bricks with the content of those of v.

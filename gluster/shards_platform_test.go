@@ -56,7 +56,7 @@ type tracker struct {
 	round        int
 
 	copied, unread     int64
-	missing            int // Shards that no brick had, in all rounds.
+	missing            int64 // Bytes that no brick had, in all rounds.
 	doubts, snapshots  int
 	spared, everything int // Rounds in which something was not read, and in which all was.
 }
@@ -92,7 +92,7 @@ gluster --mode=script volume set gbtest_replica cluster.heal-timeout 5`)
 		}
 		k.backup(k.round%10 == 9)
 	}
-	t.Logf("figures: %d rounds, %d with a snapshot: something was not read in %d, all was read in %d, there was a doubt in %d; %d of %d bytes were not read, %d shards were missing",
+	t.Logf("figures: %d rounds, %d with a snapshot: something was not read in %d, all was read in %d, there was a doubt in %d; %d of %d bytes were not read, %d bytes were never written",
 		rounds, k.snapshots, k.spared, k.everything, k.doubts, k.unread, k.copied, k.missing)
 	if k.spared == 0 || k.doubts == 0 || k.missing == 0 {
 		t.Error("the rule was not tried")
@@ -248,12 +248,19 @@ func (k *tracker) backup(snapshot bool) {
 		files, err = k.client.LiveFiles(ctx, v, trackedFile)
 		k.check(err)
 	}
+	var data []gluster.BrickData
+	if snapshot {
+		data, err = k.client.ImageData(ctx, v, trackedSnapshot, trackedFile, files.GFID)
+	} else {
+		data, err = k.client.LiveData(ctx, v, trackedFile, files.GFID)
+	}
+	k.check(err)
 	now.GFID, now.ShardSize = files.GFID, files.ShardSize
-	for _, b := range files.Bricks {
+	for i, b := range files.Bricks {
 		// One that was killed keeps its life here, or nothing would be left to try. What
 		// was changed long before the snapshot counts; here that is a second.
 		ahead := tracking.Settled - time.Second
-		brick := tracking.Brick{Name: b.Brick.String(), Life: "one", Asked: b.Asked.Add(ahead), Clock: b.Clock.Add(ahead), Healing: b.Healing, Shards: map[int64]tracking.Shard{}}
+		brick := tracking.Brick{Name: b.Brick.String(), Life: "one", Asked: b.Asked.Add(ahead), Clock: b.Clock.Add(ahead), Healing: b.Healing, Shards: map[int64]tracking.Shard{}, Data: data[i]}
 		for n, f := range b.Files {
 			brick.Shards[n] = tracking.Shard(f)
 		}
@@ -303,7 +310,7 @@ func (k *tracker) copy(now tracking.State, path string) manifest.Pieces {
 	c := copier.ImageCopy{Source: source, Target: target, Fresh: true, Digest: copier.PieceDigests, PieceSize: 1 << 20, Blocks: blocks}
 	if missing, err := tracking.FindMissing(now); err == nil {
 		c.Zero = missing.Zero
-		k.missing += missing.Count()
+		k.missing += missing.Bytes()
 	}
 	if k.last != nil {
 		changes, err := tracking.Compare(*k.last, now)

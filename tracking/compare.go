@@ -25,7 +25,7 @@ func (d *Doubt) Error() string { return "changes cannot be told from the shards:
 func doubt(format string, args ...any) error { return &Doubt{fmt.Sprintf(format, args...)} }
 
 // Changes says which shards of an image can have changed.
-type Changes struct{ changed shards }
+type Changes struct{ changed parts }
 
 // Compare returns what can have changed in the image between the snapshots of
 // two states. Its error is a *Doubt: everything has to be read.
@@ -45,7 +45,7 @@ func Compare(old, now State) (Changes, error) {
 			return Changes{}, err
 		}
 	}
-	changed := newShards(now)
+	changed := newParts(now.Size, now.ShardSize)
 	for i, b := range now.Bricks {
 		before := old.Bricks[i]
 		settled := earliest(old.Taken, before.Asked, before.Clock).Add(-Settled).UnixNano()

@@ -1,26 +1,24 @@
 package tracking
 
-// shards says one thing of each shard of an image.
-type shards struct {
-	size int64
+// parts says one thing of each part of an image, such as a shard.
+type parts struct {
+	size int64 // Of a part.
 	are  []bool
 }
 
-func newShards(s State) shards {
-	return shards{s.ShardSize, make([]bool, (s.Size+s.ShardSize-1)/s.ShardSize)}
-}
+func newParts(image, size int64) parts { return parts{size, make([]bool, (image+size-1)/size)} }
 
-// all reports whether every shard of the n bytes at off is so. It is not, of bytes
+// all reports whether every part of the n bytes at off is so. It is not, of bytes
 // outside of the image.
-func (s shards) all(off, n int64, so bool) bool {
-	if s.size == 0 || off < 0 || n <= 0 {
+func (p parts) all(off, n int64, so bool) bool {
+	if p.size == 0 || off < 0 || n <= 0 {
 		return false
 	}
-	last := (off + n - 1) / s.size
-	if last >= int64(len(s.are)) {
+	last := (off + n - 1) / p.size
+	if last >= int64(len(p.are)) {
 		return false
 	}
-	for _, is := range s.are[off/s.size : last+1] {
+	for _, is := range p.are[off/p.size : last+1] {
 		if is != so {
 			return false
 		}
@@ -28,8 +26,8 @@ func (s shards) all(off, n int64, so bool) bool {
 	return true
 }
 
-func (s shards) count() (n int) {
-	for _, is := range s.are {
+func (p parts) count() (n int) {
+	for _, is := range p.are {
 		if is {
 			n++
 		}

@@ -53,6 +53,9 @@ type Brick struct {
 	// Shards are the files of the image that the brick has, by their number; the
 	// image's own file is number 0.
 	Shards map[int64]Shard `json:"shards"`
+	// Data says of some of them where they have data: from and to in bytes, in units of
+	// 128 KiB. It is of use for this backup only, and not kept.
+	Data map[int64][][2]int64 `json:"-"`
 }
 
 // Shard is one file on a brick. The times are in nanoseconds since 1970.

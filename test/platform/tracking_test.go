@@ -16,10 +16,14 @@ func TestTrackedImage(t *testing.T) {
 	b := newBench(t)
 	img := b.image("shop/db")
 	first := b.backup("shop/db")
-	if first.Backup.BytesUnread != 0 {
-		t.Errorf("the first backup did not read %d bytes", first.Backup.BytesUnread)
-	}
 	path := b.live(img)
+	if got, want := hashFile(t, filepath.Join(first.Backup.Path, "block-store", img.GBID)), hashFile(t, path); got != want {
+		t.Errorf("backup %s is %s, the image %s", first.Backup.ID, got, want)
+	}
+	// Most of it has only been reserved.
+	if unread := first.Backup.BytesUnread; unread < img.Size/2 || unread > img.Size-img.Size/100 {
+		t.Errorf("the first backup did not read %d of %d bytes", unread, img.Size)
+	}
 	const offset, size = 7*shard + 12345, 64 << 10
 	before := make([]byte, size)
 	f, err := os.Open(path)
