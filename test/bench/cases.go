@@ -220,9 +220,7 @@ func (r *runs) images(ctx context.Context) error {
 		dd,
 		onSnapshot("glusterbackupd", nil, func(from, to string) []string { return ours("image", from, to) }),
 		onSnapshot("glusterbackupd, fsync", nil, func(from, to string) []string { return ours("image", from, to, "-sync") }),
-		onSnapshot("glusterbackupd, tracked", nil, func(from, to string) []string {
-			return ours("image", from, to, "-shards", filepath.Join(v.brick, ".shard"))
-		}),
+		onSnapshot("glusterbackupd, tracked", nil, func(from, to string) []string { return ours("image", from, to, "-brick", v.brick) }),
 	})
 	if err != nil {
 		return err
@@ -244,7 +242,8 @@ func (r *runs) images(ctx context.Context) error {
 	})
 }
 
-// changedImage has one of a hundred blocks change. Without tracking.
+// changedImage has one of a hundred blocks change, in all shards: tracking only tells
+// what was never written.
 func (r *runs) changedImage(ctx context.Context, v *volume, from, one, before string) error {
 	if err := changeBlocks(from, 0, r.image, r.image/block/100, 3); err != nil {
 		return err
@@ -257,6 +256,9 @@ func (r *runs) changedImage(ctx context.Context, v *volume, from, one, before st
 		}),
 		onSnapshot("glusterbackupd, fsync", nil, func(from, to string) []string {
 			return ours("image", from, to, "-reference", one, "-pieces", before, "-says", after, "-sync")
+		}),
+		onSnapshot("glusterbackupd, tracked", nil, func(from, to string) []string {
+			return ours("image", from, to, "-reference", one, "-pieces", before, "-says", after, "-brick", v.brick)
 		}),
 	})
 	if err != nil {
@@ -286,7 +288,7 @@ func (r *runs) changedShard(ctx context.Context, v *volume, from, one string) er
 		return err
 	}
 	name := fmt.Sprintf("1 of its %d shards changed, tracked", r.image/shard)
-	r.table.note("What the bricks say of the shards is known where it says tracked; to ask them takes a look at each shard's inode on each brick, over ssh.")
+	r.table.note("What the bricks say of the shards, and of where these have data, is known where it says tracked; to ask them takes a look at each shard's inode and extents on each brick, over ssh.")
 	tracked := func(from, to string) []string {
 		return ours("image", from, to, "-reference", one, "-pieces", before, "-changed", strconv.FormatInt(changed, 10))
 	}

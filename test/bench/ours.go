@@ -16,7 +16,9 @@ import (
 	"strings"
 
 	"github.com/glusterbackupd/glusterbackupd/copier"
+	"github.com/glusterbackupd/glusterbackupd/gluster"
 	"github.com/glusterbackupd/glusterbackupd/manifest"
+	"github.com/glusterbackupd/glusterbackupd/manifest/sparse"
 )
 
 // copyOnce is the process that is measured for our engines.
@@ -33,7 +35,7 @@ func copyOnce(args []string) error {
 	flags.BoolVar(&t.Sync, "sync", false, "wait until it is on the disk")
 	flags.StringVar(&i.pieces, "pieces", "", "what the earlier copy of the image said")
 	flags.StringVar(&i.says, "says", "", "file for what the copy of the image says")
-	flags.StringVar(&i.shards, "shards", "", "the brick's folder of shards: what it lacks was never written")
+	flags.StringVar(&i.brick, "brick", "", "the brick: what it lacks was never written")
 	flags.Int64Var(&i.changed, "changed", -1, "the only shard of 64 MiB that has changed")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -65,8 +67,8 @@ func copyOnce(args []string) error {
 
 // imageFlags are those of the copy of an image.
 type imageFlags struct {
-	pieces, says, shards string
-	changed              int64
+	pieces, says, brick string
+	changed             int64
 }
 
 // said is what one copy tells the next one, and the table.
@@ -112,8 +114,8 @@ func (i imageFlags) copy(ctx context.Context, t copier.Tree) error {
 	if i.changed >= 0 {
 		c.Reference.Unchanged = func(off, n int64) bool { return off/shard != i.changed && (off+n-1)/shard != i.changed }
 	}
-	if i.shards != "" {
-		if c.Zero, err = missing(i.shards); err != nil {
+	if i.brick != "" {
+		if c.Zero, err = missing(i.brick, filepath.Base(t.Source)); err != nil {
 			return err
 		}
 	}
@@ -141,19 +143,49 @@ func newBlocks(image, reference string, size int64) (*copier.ImageFile, error) {
 	return f, err
 }
 
-// missing tells which bytes of the one image on a brick were never written.
-func missing(folder string) (func(off, n int64) bool, error) {
-	files, err := os.ReadDir(folder)
+// unit is the grain in which a brick is asked where it has data.
+const unit = gluster.DataUnit
+
+// missing tells which bytes of an image the only brick never got, as its file system
+// says.
+func missing(brick, image string) (func(off, n int64) bool, error) {
+	shards, err := filepath.Glob(filepath.Join(brick, ".shard", "*.*"))
 	if err != nil {
 		return nil, err
 	}
-	has := map[int64]bool{0: true} // The image's own file.
-	for _, f := range files {
-		if number, err := strconv.ParseInt(strings.TrimPrefix(filepath.Ext(f.Name()), "."), 10, 64); err == nil {
-			has[number] = true
+	written := map[int64]bool{}
+	for _, path := range append(shards, filepath.Join(brick, image)) {
+		number, err := strconv.ParseInt(strings.TrimPrefix(filepath.Ext(path), "."), 10, 64)
+		if err != nil {
+			number = 0 // The image's own file.
+		}
+		if err := dataOf(path, number*shard/unit, written); err != nil {
+			return nil, err
 		}
 	}
-	return func(off, n int64) bool { return !has[off/shard] && !has[(off+n-1)/shard] }, nil
+	return func(off, n int64) bool {
+		for i := off / unit; i*unit < off+n; i++ {
+			if written[i] {
+				return false
+			}
+		}
+		return true
+	}, nil
+}
+
+// dataOf notes the units in which a file has data, counted from first.
+func dataOf(path string, first int64, written map[int64]bool) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for off, n := range sparse.Data(f, 0, shard) {
+		for i := off / unit; i*unit < off+n; i++ {
+			written[first+i] = true
+		}
+	}
+	return nil
 }
 
 func readJSON(path string, value any) error {
