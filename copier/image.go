@@ -97,8 +97,13 @@ type ImageCopy struct {
 	// needs PieceDigests.
 	Reference *ImageReference
 	// Zero vouches that the n bytes at off of the source are zeros, which are then not
-	// read; nil vouches for nothing. It is called from several goroutines at a time.
+	// read, but for one piece of 256; nil vouches for nothing. It is called from several
+	// goroutines at a time.
 	Zero func(off, n int64) bool
+	// AuditZero reads all of the source all the same, to see whether Zero is right. The
+	// result counts where it is not, and the target is right there. Without it, what else
+	// Zero vouched for is as doubtful as what was found.
+	AuditZero bool
 	// PieceSize is how much is read at once, a multiple of BlockSize; 0 means 4 MiB.
 	PieceSize int
 	// BlockSize is the size of the blocks that have digests, a multiple of 4096; 0
@@ -128,7 +133,8 @@ type ImageResult struct {
 	// Unread is how much was not read from the source.
 	Unread int64
 	// Missed is how much had changed although the reference vouched for it, in
-	// whole pieces; it is only looked for with Audit.
+	// whole pieces, and how much was not zeros although Zero vouched for that, in blocks;
+	// the one is only looked for with Audit, the other there and in one piece of 256.
 	Missed int64
 	// Rotten is how much of the previous image is no longer what it was, or cannot be
 	// read, in whole pieces or blocks, of what was looked at. The target has that right.

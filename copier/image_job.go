@@ -147,7 +147,7 @@ func (j *imageJob) one(p *piece, scratch []byte) error {
 	if j.Reference != nil {
 		return j.oneWithReference(p, scratch)
 	}
-	if j.Fresh && j.Digest == PieceDigests && j.zero(p.off, int64(len(p.buf))) {
+	if j.Fresh && j.Digest == PieceDigests && j.zero(p, 0, len(p.buf)) {
 		copy(j.sums[p.number*sha256.Size:], j.hasher.Zeros(len(p.buf))) // Blocks has them: they are zeros.
 		j.unread.Add(int64(len(p.buf)))
 		return nil
@@ -164,38 +164,6 @@ func (j *imageJob) one(p *piece, scratch []byte) error {
 	}
 	_, err = j.apply(p.buf, p.off, old, j.newCounter())
 	return err
-}
-
-// zero reports whether n bytes at off are known to be zeros. An audit believes nothing.
-func (j *imageJob) zero(off, n int64) bool {
-	audit := j.Reference != nil && j.Reference.Audit
-	return j.Zero != nil && !audit && j.Zero(off, n)
-}
-
-// read fills p from the source, but for blocks that are known to be zeros.
-func (j *imageJob) read(p *piece) error {
-	if j.Zero == nil {
-		return readFull(j.Source, "read source", p.buf, p.off)
-	}
-	for start, end := 0, 0; start < len(p.buf); start = end {
-		zero := false
-		for end < len(p.buf) {
-			next := min(end+j.BlockSize, len(p.buf))
-			is := j.zero(p.off+int64(end), int64(next-end))
-			if end > start && is != zero {
-				break
-			}
-			zero, end = is, next
-		}
-		part, off := p.buf[start:end], p.off+int64(start)
-		if zero {
-			clear(part)
-			j.unread.Add(int64(len(part)))
-		} else if err := readFull(j.Source, "read source", part, off); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // old reads what the target has in place of part, which is at off, if that is to be

@@ -152,6 +152,35 @@ func TestCopyImageZero(t *testing.T) {
 	}
 }
 
+// TestCopyImageZeroLies has somebody vouch for zeros where none are. An audit finds all
+// of that and has it right, and without one a piece in 256 tells.
+func TestCopyImageZeroLies(t *testing.T) {
+	source := &memory{data: bytes.Repeat([]byte{1}, 600*block)}
+	clear(source.data[:2*block])
+	always := func(_, _ int64) bool { return true }
+	for name, tt := range map[string]struct {
+		audit, reference bool
+		missed           int64
+	}{
+		"audit":                {audit: true, missed: 598 * block},
+		"audit of a reference": {reference: true, missed: 598 * block},
+		"without an audit":     {missed: 2 * block},
+	} {
+		target := &memory{data: make([]byte, source.Size())}
+		c := copier.ImageCopy{
+			Source: source, Target: target, Fresh: true, Zero: always, AuditZero: tt.audit, PieceSize: block, Digest: copier.PieceDigests,
+		}
+		if tt.reference {
+			c.Fresh, c.Compare, c.Reference = false, true, &copier.ImageReference{Pieces: pieces(target, block), Audit: true}
+		}
+		res, err := copier.CopyImage(t.Context(), c)
+		right := bytes.Equal(target.data, source.data)
+		if err != nil || res.Missed != tt.missed || right != (tt.audit || tt.reference) {
+			t.Errorf("%s: %d bytes missed, right: %v, %v", name, res.Missed, right, err)
+		}
+	}
+}
+
 // TestCopyImageUnreadableClone has a clone that cannot be read in a place where the
 // source has changed, as one shares the bad sectors.
 func TestCopyImageUnreadableClone(t *testing.T) {

@@ -97,20 +97,20 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 
 // missing finds out what was never written, and need not be read either.
 func (d *Daemon) missing(ctx context.Context, k *tracked, filer ImageFiler, f frozen, img blockstore.Image) {
-	if k.audit || d.o.Full {
-		return
-	}
 	if err := askData(ctx, k.now, filer, f, img); err != nil {
-		d.log.Info("the bricks do not tell where shards have data", "claim", k.claim, "image", k.image, "error", err)
+		d.log.Warn("the bricks do not tell where shards have data", "claim", k.claim, "image", k.image, "error", err)
 	}
 	missing, err := tracking.FindMissing(*k.now)
+	for i := range k.now.Bricks {
+		k.now.Bricks[i].Data = nil // It is much.
+	}
 	if err != nil {
 		d.log.Info("all of the image is read, also what no brick has", "claim", k.claim, "image", k.image, "reason", err)
 		return
 	}
 	k.missing = missing
 	d.log.Info("the bricks were asked what was ever written", "claim", k.claim, "image", k.image,
-		"missing_bytes", missing.Bytes(), "shard_bytes", k.now.ShardSize)
+		"missing_bytes", missing.Bytes(), "shard_bytes", k.now.ShardSize, "audit", k.audit)
 }
 
 // askData asks the bricks where the shards have data.
@@ -238,11 +238,11 @@ func (d *Daemon) copyImage(ctx context.Context, k tracked, target *copier.ImageF
 				"claim", k.claim, "image", k.image, "path", k.last, "error", err)
 		}
 	}
-	c.Zero = k.missing.Zero
+	c.Zero, c.AuditZero = k.missing.Zero, k.audit || d.o.Full
 	c.Mend = c.Compare
 	res, err := copier.CopyImage(ctx, c)
-	if wrong := res.Missed + res.Rotten; err == nil && wrong > 0 && c.Reference != nil && !k.audit {
-		d.log.Warn("what is known of the last image was wrong in parts, all of it is read", "claim", k.claim, "image", k.image, "bytes", wrong)
+	if wrong := res.Missed + res.Rotten; err == nil && wrong > 0 && !k.audit {
+		d.log.Warn("what is known of the image was wrong in parts, all of it is read", "claim", k.claim, "image", k.image, "bytes", wrong)
 		res, err = readAll(ctx, c, res)
 	}
 	if err != nil {
@@ -289,7 +289,7 @@ func (k *tracked) reference(last, target *copier.ImageFile) *copier.ImageReferen
 func (d *Daemon) tellImage(k *tracked, res copier.ImageResult) {
 	if res.Missed > 0 {
 		k.now = nil // Nothing is to be built on what they say.
-		d.log.Error("parts of the image had changed although the bricks did not say so; this backup is right, earlier ones are outdated there: set [copy] track_images = false",
+		d.log.Error("parts of the image were written although the bricks did not say so; this backup is right, earlier ones are wrong there: set [copy] track_images = false",
 			"claim", k.claim, "image", k.image, "bytes", res.Missed)
 	}
 	if res.Rotten > 0 {

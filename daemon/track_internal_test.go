@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/glusterbackupd/glusterbackupd/blockstore"
 	"github.com/glusterbackupd/glusterbackupd/catalog"
 	"github.com/glusterbackupd/glusterbackupd/copier"
+	"github.com/glusterbackupd/glusterbackupd/gluster"
 	"github.com/glusterbackupd/glusterbackupd/manifest"
 	"github.com/glusterbackupd/glusterbackupd/tracking"
 )
@@ -268,6 +270,40 @@ func TestTrackWithoutBricks(t *testing.T) {
 type bricks struct {
 	Gluster
 	ImageFiler
+}
+
+// tellers is what looks at bricks that say where they have data, or fail to.
+type tellers struct {
+	ImageFiler
+	data []gluster.BrickData
+	err  error
+}
+
+func (t tellers) ImageData(context.Context, gluster.Volume, string, string, string) ([]gluster.BrickData, error) {
+	return t.data, t.err
+}
+
+// TestMissing has the bricks say what was never written, also for an audit.
+func TestMissing(t *testing.T) {
+	const unit = gluster.DataUnit
+	at := time.Date(2018, 12, 2, 0, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		filer tellers
+		zero  int64
+	}{
+		"told":   {tellers{data: []gluster.BrickData{{0: {{0, unit}}, 1: {}}}}, 2*trackedShard - unit}, // Not of shard 2.
+		"failed": {tellers{err: errors.New("no answer")}, 0},
+	} {
+		state, log := stateOf("s", at), &bytes.Buffer{}
+		d, k := &Daemon{log: slog.New(slog.NewTextHandler(log, nil))}, &tracked{now: &state, audit: true}
+		d.missing(t.Context(), k, tt.filer, frozen{}, blockstore.Image{})
+		if got := k.missing.Bytes(); got != tt.zero || k.missing.Zero(2*trackedShard, 1) || k.now.Bricks[0].Data != nil {
+			t.Errorf("%s: %d bytes were never written, want %d", name, got, tt.zero)
+		}
+		if strings.Contains(log.String(), "no answer") != (tt.filer.err != nil) {
+			t.Errorf("%s: log %s", name, log)
+		}
+	}
 }
 
 // TestFilerOf: a cluster in which only so many snapshots are worked on at a time

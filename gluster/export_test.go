@@ -13,8 +13,11 @@ func (c *Client) LiveData(ctx context.Context, v Volume, file, gfid string) ([]B
 	return c.dataOn(ctx, v.Bricks, file, gfid)
 }
 
-// ParseData and DataProgram are what ImageData is made of.
+// What ImageData is made of.
 var ParseData = parseData
 
-// DataProgram is the awk program.
-const DataProgram = dataProgram
+// DataScript and DataProgram are what it runs.
+const (
+	DataScript  = dataScript
+	DataProgram = dataProgram
+)

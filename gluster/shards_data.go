@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,19 +17,24 @@ const DataUnit = 128 << 10
 // Of pieces that it does not have nothing is known.
 type BrickData map[int64][][2]int64
 
+// plainTypes are the types of volumes of which a file has the same offsets on its
+// bricks. Arbiters have no data, and count as replicas.
+var plainTypes = []string{"Distribute", "Replicate", "Distributed-Replicate"}
+
 // ImageData asks the file systems of the bricks of an active snapshot of v where the
 // pieces of a file have data, in the order of the volume's bricks. Space that was only
 // reserved (fallocate) has none. file and gfid are those of ImageFiles.
 //
 // Beside what ImageFiles needs it takes filefrag of e2fsprogs, and awk; on a brick
-// without them, or whose file system does not tell, nothing is known. A disperse volume,
-// whose bricks have parts of everything, is an error.
+// without them, or whose file system does not tell, nothing is known, and of a piece
+// nothing of which the answer is odd in any way or does not account for the blocks that
+// stat has of it. A volume whose bricks have parts of everything is an error.
 func (c *Client) ImageData(ctx context.Context, v Volume, snapshot, file, gfid string) ([]BrickData, error) {
 	switch {
 	case !relative(file) || !gfidForm.MatchString(gfid):
 		return nil, fmt.Errorf("data of %q, gfid %q: %w", file, gfid, ErrName)
-	case v.DisperseCount > 0:
-		return nil, fmt.Errorf("data of %s: volume %s is dispersed", file, v.Name)
+	case !slices.Contains(plainTypes, v.Type):
+		return nil, fmt.Errorf("data of %s: volume %s is of type %s", file, v.Name, v.Type)
 	}
 	bricks, err := c.frozenBricks(ctx, v, snapshot)
 	if err != nil {
@@ -40,62 +46,81 @@ func (c *Client) ImageData(ctx context.Context, v Volume, snapshot, file, gfid s
 func (c *Client) dataOn(ctx context.Context, bricks []Brick, file, gfid string) ([]BrickData, error) {
 	data := make([]BrickData, len(bricks))
 	err := c.eachBrick(ctx, bricks, func(ctx context.Context, i int, cmd Commander) error {
-		out, err := cmd.Run(ctx, c.hostCommand("sh", "-c", dataScript, "sh", bricks[i].Path, path.Dir(file), path.Base(file), gfid, dataProgram)...)
+		out, err := cmd.Run(ctx, c.hostCommand("sh", "-c", dataScript, "sh",
+			bricks[i].Path, path.Dir(file), path.Base(file), gfid, dataProgram, strconv.Itoa(DataUnit))...)
 		if err == nil {
-			data[i], err = parseData(string(out))
+			data[i], err = parseData(string(out), gfid)
 		}
 		return err
 	})
 	return data, err
 }
 
-// dataScript prints for each piece its number and the units with data.
+// dataScript prints for each piece how many blocks of 512 bytes it has, and what
+// dataProgram makes of its extents. With -e filefrag shows when it guesses.
 const dataScript = `set -eu
+extents() { LC_ALL=C awk -v piece="$1" -v unit="$3" "$2"; }
 if command -v filefrag >/dev/null && command -v awk >/dev/null; then
-	find "$1/$2" -maxdepth 1 -type f -name "$3" -exec filefrag -v -s -- {} + | awk -v piece=0 "$5"
+	find "$1/$2" -maxdepth 1 -type f -name "$3" -printf 'stat 0 %b\n'
+	find "$1/$2" -maxdepth 1 -type f -name "$3" -exec env LC_ALL=C filefrag -e -v -s -- {} + | extents 0 "$5" "$6"
 	shards=$(find "$1" -maxdepth 1 -name .shard)
-	if [ -n "$shards" ]; then find "$shards" -maxdepth 1 -type f -name "$4.*" -exec filefrag -v -s -- {} + | awk -v piece= "$5"; fi
+	if [ -n "$shards" ]; then
+		find "$shards" -maxdepth 1 -type f -name "$4.*" -printf 'stat %f %b\n'
+		find "$shards" -maxdepth 1 -type f -name "$4.*" -exec env LC_ALL=C filefrag -e -v -s -- {} + | extents '' "$5" "$6"
+	fi
 fi
 echo end`
 
-// dataProgram shortens what filefrag says: a line of each file's name, size and block
-// size, lines of its extents with their first and last block, and one at the end. A file
-// without that last line is left out.
-const dataProgram = `/^File size of / {
-	match($0, / is [0-9]+ \([0-9]+ blocks? of [0-9]+ bytes\)$/)
+// dataProgram shortens what filefrag says of each file: a line with its name, size and
+// block size, a headline, lines of its extents with number, first and last block, and a
+// line at the end. It prints the piece's number, how many extents it has, with how many
+// blocks of 512 bytes, and the units with data. Of a file of which anything is not so,
+// nothing; "merged" is what filefrag guesses where the file system does not tell.
+const dataProgram = `/^Filesystem type is: / || /^Filesystem cylinder groups / { next }
+/^File size of / {
+	good = match($0, / is [0-9]+ \([0-9]+ blocks? of [0-9]+ bytes\)$/) > 0
 	name = substr($0, 1, RSTART - 1); rest = substr($0, RSTART)
 	number = piece
 	if (number == "") { number = name; sub(/^.*\./, "", number) }
 	sub(/^.* of /, "", rest); block = rest + 0
-	units = ""; last = -2; next
+	units = ""; last = -2; extents = headlines = after = sectors = 0; next
 }
-/^ *[0-9]+: +[0-9]+\.\. +[0-9]+:/ {
-	if (/unwritten/) next
+/^ ext: / { if (++headlines > 1) good = 0; next }
+/^ *[0-9]+: +[0-9]+\.\. *[0-9]+: / {
+	unwritten = /unwritten/
+	if (/merged/ || $1 + 0 != extents++) good = 0
 	gsub(/[.:]+/, " ")
-	from = int($2 * block / 131072); to = int((($3 + 1) * block - 1) / 131072)
+	if ($2 + 0 < after || $3 + 0 < $2 + 0) good = 0
+	after = $3 + 1; sectors += (after - $2) * block / 512
+	if (unwritten) next
+	from = int($2 * block / unit); to = int((after * block - 1) / unit)
 	if (from <= last) from = last + 1
 	if (to < from) next
 	if (from == last + 1) { sub(/-[0-9]+$/, "-" to, units) } else { units = units " " from "-" to }
 	last = to; next
 }
-/: [0-9]+ extents? found/ { if (block > 0) print number units; block = 0 }`
+/: [0-9]+ extents? found/ {
+	if (good && (extents == 0) == /: 0 extents found/) printf "%s %d %.0f%s\n", number, extents, sectors, units
+	good = 0; next
+}
+{ good = 0 }`
 
 // parseData reads what dataScript prints.
-func parseData(out string) (BrickData, error) {
-	data, ended := BrickData{}, false
+func parseData(out, gfid string) (BrickData, error) {
+	data, blocks, ended := BrickData{}, map[int64]int64{}, false
 	for line := range strings.Lines(out) {
 		fields := strings.Fields(line)
-		if ended = len(fields) == 1 && fields[0] == "end"; ended {
-			continue
+		var err error
+		switch ended = len(fields) == 1 && fields[0] == "end"; {
+		case ended:
+		case len(fields) == 3 && fields[0] == "stat":
+			err = parseBlocks(fields[1:], gfid, blocks)
+		default:
+			err = data.add(fields, blocks)
 		}
-		n, pieces, err := parsePiece(fields)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %q", ErrAnswer, strings.TrimSpace(line))
+			return nil, fmt.Errorf("%w: %q", err, strings.TrimSpace(line))
 		}
-		if _, twice := data[n]; twice {
-			return nil, fmt.Errorf("%w: piece %d twice", ErrAnswer, n)
-		}
-		data[n] = pieces
 	}
 	if !ended {
 		return nil, fmt.Errorf("%w: it is cut off", ErrAnswer)
@@ -103,23 +128,65 @@ func parseData(out string) (BrickData, error) {
 	return data, nil
 }
 
-func parsePiece(fields []string) (n int64, ranges [][2]int64, err error) {
-	if len(fields) == 0 {
-		return 0, nil, ErrAnswer
+func parseBlocks(fields []string, gfid string, blocks map[int64]int64) error {
+	number, err := strconv.ParseInt(strings.TrimPrefix(fields[0], gfid+"."), 10, 64)
+	if err != nil {
+		return ErrAnswer
 	}
-	if n, err = strconv.ParseInt(fields[0], 10, 64); err != nil || n < 0 {
-		return 0, nil, ErrAnswer
+	if blocks[number], err = strconv.ParseInt(fields[1], 10, 64); err != nil {
+		return ErrAnswer
 	}
+	return nil
+}
+
+// add adds what is known of one piece, unless its extents do not account for its blocks.
+func (d BrickData) add(fields []string, blocks map[int64]int64) error {
+	if len(fields) < 3 {
+		return ErrAnswer
+	}
+	var errs [3]error
+	var number, extents, sectors int64
+	number, errs[0] = strconv.ParseInt(fields[0], 10, 64)
+	extents, errs[1] = strconv.ParseInt(fields[1], 10, 64)
+	sectors, errs[2] = strconv.ParseInt(fields[2], 10, 64)
+	if errs != [3]error{} || number < 0 || extents < 0 {
+		return ErrAnswer
+	}
+	ranges, err := parseUnits(fields[3:])
+	if err != nil {
+		return err
+	}
+	if _, twice := d[number]; twice {
+		return ErrAnswer
+	}
+	if all, known := blocks[number]; known && all <= sectors+mapBlocks(extents) {
+		d[number] = ranges
+	}
+	return nil
+}
+
+// mapBlocks is how many blocks of 512 bytes so many extents take at most to be listed by
+// a file system, which counts them as the file's: XFS and ext4 put a few into the inode,
+// and at least a hundred into each block of 4 KiB. One more may have attributes.
+func mapBlocks(extents int64) int64 {
+	if extents == 0 {
+		return 0
+	}
+	return 8 * (2 + extents/100)
+}
+
+// parseUnits reads ranges of units, in order.
+func parseUnits(fields []string) (ranges [][2]int64, err error) {
 	end := int64(0)
-	for _, field := range fields[1:] {
+	for _, field := range fields {
 		first, last, _ := strings.Cut(field, "-")
 		from, errFrom := strconv.ParseInt(first, 10, 32)
 		to, errTo := strconv.ParseInt(last, 10, 32)
 		if errFrom != nil || errTo != nil || from < end || to < from {
-			return 0, nil, ErrAnswer
+			return nil, ErrAnswer
 		}
 		end = to + 1
 		ranges = append(ranges, [2]int64{from * DataUnit, end * DataUnit})
 	}
-	return n, ranges, nil
+	return ranges, nil
 }

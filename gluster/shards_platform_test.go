@@ -131,6 +131,7 @@ func (k *tracker) create() {
 	f, err := os.Create(filepath.Join(k.live, trackedFile))
 	k.check(err)
 	k.check(f.Truncate(trackedSize))
+	k.check(unix.Fallocate(int(f.Fd()), 0, trackedShard, 3*trackedShard)) // As gluster-block does of all.
 	k.check(f.Close())
 }
 

@@ -165,7 +165,7 @@ func TestImageSecondBackup(t *testing.T) {
 	if first.Backup.BytesUnread < shard { // One of its three shards was never written.
 		t.Errorf("the first backup did not read %d bytes of %d", first.Backup.BytesUnread, img.Size)
 	}
-	checkBlocks(t, first.Backup.Path)
+	checkBlocks(t, filepath.Dir(first.Backup.Path))
 	one := used(t, b.disk)
 	before := b.mtime(img)
 	const piece = 64 << 10
@@ -182,8 +182,8 @@ func TestImageSecondBackup(t *testing.T) {
 	if got, want := hashFile(t, stored), hashFile(t, path); got != want {
 		t.Errorf("second backup is %s, the image %s", got, want)
 	}
-	checkBlocks(t, second.Backup.Path)
-	if out, err := exec.CommandContext(t.Context(), "filefrag", "-v", filepath.Join(second.Backup.Path, "blocks")).CombinedOutput(); err != nil || !strings.Contains(string(out), "shared") {
+	checkBlocks(t, filepath.Dir(second.Backup.Path))
+	if out, err := exec.CommandContext(t.Context(), "filefrag", "-v", filepath.Join(filepath.Dir(second.Backup.Path), "blocks")).CombinedOutput(); err != nil || !strings.Contains(string(out), "shared") {
 		t.Errorf("the digests of the blocks share nothing with those of the first backup: %v\n%s", err, out)
 	}
 	if second.Backup.BytesTransferred > int64(changed)*11/10 {
