@@ -10,7 +10,8 @@
 // file systems of the bricks said of these files in a frozen snapshot; Compare
 // decides from two states.
 //
-// One state is enough for FindMissing: a shard that no brick has was never written.
+// One state is enough for FindMissing: a shard that no brick has, or a part of one in
+// which no brick has data, was never written, or given back, and reads as zeros.
 //
 // The package is the rule and the format. It asks no server and reads no image:
 // package gluster reads the bricks, package daemon brings both together. A wrong
