@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// hashers is how many files are read at a time.
-	hashers = 2
+	// hashers is how many files, or pieces of them, are read at a time: two for the
+	// processors of a small machine, and as many that wait for the disk meanwhile.
+	hashers = 4
 	// queued is how many entries the walk may be ahead; each may hold a file.
 	queued = 32
 	// readSize is how much is read at once of a file that is read as a whole.
