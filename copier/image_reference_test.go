@@ -304,19 +304,26 @@ type badDigests struct{}
 func (badDigests) ReadAt([]byte, int64) (int, error)  { return 0, syscall.EIO }
 func (badDigests) WriteAt([]byte, int64) (int, error) { return 0, syscall.EIO }
 
+// changedClone is a copy into a clone, with digests of blocks, of an image of which block
+// at has changed.
+func changedClone(at int) (c copier.ImageCopy, target, now *memory) {
+	old := image(8 * block)
+	now, target = old.clone(), old.clone()
+	now.data[at*block] ^= 1
+	was, blocks := piecesIn(old, 4*block, block)
+	return copier.ImageCopy{
+		Source: now, Target: target, Compare: true, PieceSize: 4 * block, BlockSize: block,
+		Digest: copier.PieceDigests, Blocks: &memory{data: blocks}, Reference: &copier.ImageReference{Pieces: was},
+	}, target, now
+}
+
 // TestCopyImageWithoutBlocks has digests of blocks that can be neither read nor written:
 // the copy goes on without them.
 func TestCopyImageWithoutBlocks(t *testing.T) {
-	old := image(8 * block)
-	now := old.clone()
-	now.data[3*block] ^= 1
-	was, _ := piecesIn(old, 4*block, block)
+	c, target, now := changedClone(3)
+	c.Blocks = badDigests{}
 	want, _ := piecesIn(now, 4*block, block)
-	target := old.clone()
-	res, err := copier.CopyImage(t.Context(), copier.ImageCopy{
-		Source: now, Target: target, Compare: true, PieceSize: 4 * block, BlockSize: block, Digest: copier.PieceDigests,
-		Blocks: badDigests{}, Reference: &copier.ImageReference{Pieces: was},
-	})
+	res, err := copier.CopyImage(t.Context(), c)
 	if err != nil || res.Pieces != want || !bytes.Equal(target.data, now.data) || !errors.Is(res.BlocksErr, syscall.EIO) {
 		t.Errorf("%+v, %v", res, err)
 	}
@@ -324,15 +331,9 @@ func TestCopyImageWithoutBlocks(t *testing.T) {
 
 // TestCopyImageBlocksMend has a clone that cannot be read where a block has changed.
 func TestCopyImageBlocksMend(t *testing.T) {
-	old := image(8 * block)
-	now := old.clone()
-	now.data[6*block] ^= 1
-	was, blocks := piecesIn(old, 4*block, block)
-	target := old.clone()
-	res, err := copier.CopyImage(t.Context(), copier.ImageCopy{
-		Source: now, Target: &faulty{memory: target, at: 6 * block, err: syscall.EIO}, Compare: true, Mend: true, PieceSize: 4 * block, BlockSize: block,
-		Digest: copier.PieceDigests, Blocks: &memory{data: blocks}, Reference: &copier.ImageReference{Pieces: was},
-	})
+	c, target, now := changedClone(6)
+	c.Target, c.Mend = &faulty{memory: target, at: 6 * block, err: syscall.EIO}, true
+	res, err := copier.CopyImage(t.Context(), c)
 	touched := []bool{6: true, 7: false}
 	if err != nil || res.Rotten != block || res.Written+res.Punched != block || !bytes.Equal(target.data, now.data) || !slices.Equal(res.Touched, touched) {
 		t.Errorf("%+v, %v", res, err)
@@ -342,16 +343,10 @@ func TestCopyImageBlocksMend(t *testing.T) {
 // TestCopyImageBlocksAudit has the clone rot in a block that has not changed, of a piece
 // that has: an audit sees to it.
 func TestCopyImageBlocksAudit(t *testing.T) {
-	old := image(8 * block)
-	now := old.clone()
-	now.data[6*block] ^= 1
-	was, blocks := piecesIn(old, 4*block, block)
-	target := old.clone()
+	c, target, now := changedClone(6)
 	target.data[5*block+9] ^= 1
-	res, err := copier.CopyImage(t.Context(), copier.ImageCopy{
-		Source: now, Target: target, Compare: true, PieceSize: 4 * block, BlockSize: block, Digest: copier.PieceDigests,
-		Blocks: &memory{data: blocks}, Reference: &copier.ImageReference{Pieces: was, Audit: true},
-	})
+	c.Reference.Audit = true
+	res, err := copier.CopyImage(t.Context(), c)
 	if err != nil || !bytes.Equal(target.data, now.data) {
 		t.Errorf("%+v, %v", res, err)
 	}
