@@ -24,8 +24,13 @@ func (d *Doubt) Error() string { return "changes cannot be told from the shards:
 
 func doubt(format string, args ...any) error { return &Doubt{fmt.Sprintf(format, args...)} }
 
-// Changes says which shards of an image can have changed.
-type Changes struct{ changed parts }
+// Changes says which parts of an image can have changed. The zero value vouches for
+// nothing.
+type Changes struct {
+	size    int64 // Of the image.
+	changed parts // Whole shards, or blocks where some brick knows more.
+	shards  parts
+}
 
 // Compare returns what can have changed in the image between the snapshots of
 // two states. Its error is a *Doubt: everything has to be read.
@@ -36,6 +41,9 @@ type Changes struct{ changed parts }
 // be the same, and their file systems mounted all the time. So a shard that a heal
 // or a rebalance has written anew counts as changed, and one that a brick did not
 // take while it was down differs on another.
+//
+// Of a shard that has changed, those blocks are unchanged of which every brick that has
+// changed it knows so (Brick.Changed), in the same file, of the same size.
 func Compare(old, now State) (Changes, error) {
 	if err := sameImage(old, now); err != nil {
 		return Changes{}, err
@@ -45,19 +53,45 @@ func Compare(old, now State) (Changes, error) {
 			return Changes{}, err
 		}
 	}
-	changed := newParts(now.Size, now.ShardSize)
+	c := Changes{now.Size, newParts(now.Size, grainOf(now)), newParts(now.Size, now.ShardSize)}
 	for i, b := range now.Bricks {
-		before := old.Bricks[i]
-		settled := earliest(old.Taken, before.Asked, before.Clock).Add(-Settled).UnixNano()
-		for n := range changed.are {
-			was, had := before.Shards[int64(n)]
-			is, has := b.Shards[int64(n)]
-			if had != has || was != is || had && was.Changed >= settled {
-				changed.are[n] = true
-			}
-		}
+		c.compare(old.Bricks[i], b, settled(old, i).UnixNano())
 	}
-	return Changes{changed}, nil
+	return c, nil
+}
+
+// compare notes what can have changed on one brick.
+func (c Changes) compare(old, now Brick, settled int64) {
+	for n := range int64(len(c.shards.are)) {
+		was, had := old.Shards[n]
+		is, has := now.Shards[n]
+		if had == has && was == is && (!had || was.Changed < settled) {
+			continue
+		}
+		c.shards.are[n] = true
+		ranges, known := now.Changed[n]
+		if !known || !had || !has || was.Size != is.Size || was.Inode != is.Inode {
+			ranges = [][2]int64{{0, c.shards.size}}
+		}
+		c.changed.mark(n*c.shards.size, c.shards.size, ranges, true)
+	}
+}
+
+// settled is up to when a shard must have been changed on brick i at the latest for the
+// same change time to mean that it is unchanged.
+func settled(old State, i int) time.Time {
+	return earliest(old.Taken, old.Bricks[i].Asked, old.Bricks[i].Clock).Add(-Settled)
+}
+
+// Since returns a time by the clocks of the bricks' hosts: a shard that was changed no
+// later than that on any brick is not among those that Compare calls changed because of
+// their times.
+func Since(old State) time.Time {
+	since := old.Taken.Add(-Settled)
+	for i := range old.Bricks {
+		since = earliest(since, settled(old, i))
+	}
+	return since
 }
 
 func earliest(times ...time.Time) time.Time { return slices.MinFunc(times, time.Time.Compare) }
@@ -135,4 +169,7 @@ func usable(b Brick) error {
 func (c Changes) Unchanged(off, n int64) bool { return c.changed.all(off, n, false) }
 
 // Count returns how many shards there are and how many of them can have changed.
-func (c Changes) Count() (all, changed int) { return len(c.changed.are), c.changed.count() }
+func (c Changes) Count() (all, changed int) { return len(c.shards.are), c.shards.count(true) }
+
+// Bytes returns how much of the image can have changed.
+func (c Changes) Bytes() int64 { return c.changed.bytes(c.size, true) }

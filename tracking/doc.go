@@ -10,6 +10,9 @@
 // file systems of the bricks said of these files in a frozen snapshot; Compare
 // decides from two states.
 //
+// Of a shard that has changed, a State may also hold which parts of it can have, as the
+// thin pools below the bricks say.
+//
 // One state is enough for FindMissing: a shard that no brick has, or a part of one in
 // which no brick has data, was never written, or given back, and reads as zeros.
 //

@@ -56,6 +56,9 @@ type Brick struct {
 	// Data says of some of them where they have data: from and to in bytes, in units of
 	// 128 KiB. It is of use for this backup only, and not kept.
 	Data map[int64][][2]int64 `json:"-"`
+	// Changed says of some of them where they can differ from what the old snapshot has of
+	// them: from and to in bytes. It is of use for this backup only, and not kept.
+	Changed map[int64][][2]int64 `json:"-"`
 }
 
 // Shard is one file on a brick. The times are in nanoseconds since 1970.
