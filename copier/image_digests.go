@@ -42,15 +42,16 @@ func (j *imageJob) swapBlocks(p *piece, was string) (before []byte) {
 }
 
 // applyBlocks brings those blocks of the target to what the piece holds that have other
-// digests than before, when they were those of the target.
-func (j *imageJob) applyBlocks(p *piece, before, scratch []byte) error {
+// digests than before, when they were those of the target. With kept, the piece does not
+// hold all of the others.
+func (j *imageJob) applyBlocks(p *piece, before []byte, kept []bool, scratch []byte) error {
 	c := j.newCounter()
-	for start, end := 0, 0; start < len(p.buf); start = end {
-		same := j.sameBlock(p, before, start)
-		for end = start; end < len(p.buf) && j.sameBlock(p, before, end) == same; {
-			end = min(end+j.BlockSize, len(p.buf))
+	for r, same := range j.blockRuns(p, func(start int) bool { return j.sameBlock(p, before, start) }) {
+		part, off := p.buf[r.start:r.end], p.off+int64(r.start)
+		if same && kept != nil {
+			j.countClone(off, int64(len(part)), c)
+			continue
 		}
-		part, off := p.buf[start:end], p.off+int64(start)
 		old, err := part, error(nil)
 		if !same {
 			old, err = j.old(part, off, scratch)

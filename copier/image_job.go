@@ -126,7 +126,7 @@ func (p *piece) release(free chan<- *piece) {
 
 func (j *imageJob) work(ctx context.Context, work <-chan *piece, free chan<- *piece) error {
 	var scratch []byte
-	if j.Compare {
+	if j.Compare || j.Reference != nil {
 		scratch = make([]byte, j.PieceSize)
 	}
 	for p := range work {

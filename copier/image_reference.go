@@ -56,8 +56,12 @@ func (j *imageJob) vouched(p *piece) bool {
 
 func (j *imageJob) oneWithReference(p *piece, scratch []byte) error {
 	vouched, was := j.vouched(p), j.Reference.Pieces.Of(p.number)
-	if vouched && !j.Reference.Audit {
-		done, err := j.fromReference(p, was)
+	if !j.Reference.Audit {
+		from := j.fromBoth
+		if vouched {
+			from = j.fromReference
+		}
+		done, err := from(p, was, scratch)
 		if done || err != nil {
 			return err
 		}
@@ -66,17 +70,21 @@ func (j *imageJob) oneWithReference(p *piece, scratch []byte) error {
 		return err
 	}
 	same := j.note(p) == was
-	if vouched && !same {
-		j.missed.Add(int64(len(p.buf)))
-	}
 	before := j.swapBlocks(p, was)
+	switch {
+	case same:
+	case vouched:
+		j.missed.Add(int64(len(p.buf)))
+	default:
+		j.checkUnchanged(p, was, before, scratch)
+	}
 	switch {
 	case !j.Compare || j.Reference.Audit:
 	case same:
 		j.count(p)
 		return nil
 	case before != nil:
-		return j.applyBlocks(p, before, scratch)
+		return j.applyBlocks(p, before, nil, scratch)
 	}
 	old, err := j.old(p.buf, p.off, scratch)
 	if err != nil {
@@ -92,7 +100,7 @@ func (j *imageJob) oneWithReference(p *piece, scratch []byte) error {
 // fromReference takes a piece that has not changed from the previous image. A clone
 // has it already. It reports false when the previous image no longer has what it
 // had, so that the source has to be read.
-func (j *imageJob) fromReference(p *piece, was string) (bool, error) {
+func (j *imageJob) fromReference(p *piece, was string, _ []byte) (bool, error) {
 	n := int64(len(p.buf))
 	if j.Compare {
 		copy(j.sums[p.number*sha256.Size:], was)
@@ -100,10 +108,7 @@ func (j *imageJob) fromReference(p *piece, was string) (bool, error) {
 		if j.hasher.IsZero(was) {
 			return true, nil
 		}
-		c := j.newCounter()
-		for off, length := range j.Reference.Data(p.off, n) {
-			c.data(off, length)
-		}
+		j.countClone(p.off, n, j.newCounter())
 		return true, nil
 	}
 	err := readFull(j.Reference.Image, "read reference", p.buf, p.off)
@@ -115,6 +120,13 @@ func (j *imageJob) fromReference(p *piece, was string) (bool, error) {
 	j.swapBlocks(p, was)
 	_, err = j.apply(p.buf, p.off, nil, j.newCounter())
 	return true, err
+}
+
+// countClone counts the data of n bytes at off that the target has already.
+func (j *imageJob) countClone(off, n int64, c *counter) {
+	for at, length := range j.Reference.Data(off, n) {
+		c.data(at, length)
+	}
 }
 
 // count counts the data of a piece that need not be written.

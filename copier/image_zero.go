@@ -16,26 +16,22 @@ func (j *imageJob) zero(p *piece, start, end int) bool {
 }
 
 // read fills p from the source, but for blocks that are known to be zeros.
-func (j *imageJob) read(p *piece) error {
-	for start, end := 0, 0; start < len(p.buf); start = end {
-		zero := false
-		for end < len(p.buf) {
-			next := min(end+j.BlockSize, len(p.buf))
-			is := j.zero(p, end, next)
-			if end > start && is != zero {
-				break
-			}
-			zero, end = is, next
-		}
-		part := p.buf[start:end]
+func (j *imageJob) read(p *piece) error { return j.readRange(p, 0, len(p.buf)) }
+
+// readRange does so for whole blocks of p.
+func (j *imageJob) readRange(p *piece, start, end int) error {
+	part := &piece{number: p.number, off: p.off + int64(start), buf: p.buf[start:end]}
+	zero := func(start int) bool { return j.zero(part, start, min(start+j.BlockSize, len(part.buf))) }
+	for r, zero := range j.blockRuns(part, zero) {
+		buf := part.buf[r.start:r.end]
 		if zero {
-			clear(part)
-			j.unread.Add(int64(len(part)))
-		} else if err := readFull(j.Source, "read source", part, p.off+int64(start)); err != nil {
+			clear(buf)
+			j.unread.Add(int64(len(buf)))
+		} else if err := readFull(j.Source, "read source", buf, part.off+int64(r.start)); err != nil {
 			return err
 		}
 	}
-	j.checkZero(p)
+	j.checkZero(part)
 	return nil
 }
 
