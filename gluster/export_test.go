@@ -21,3 +21,28 @@ const (
 	DataScript  = dataScript
 	DataProgram = dataProgram
 )
+
+// What ChunkDeltas and ImageChanges are made of.
+var (
+	ParseDelta    = parseDelta
+	ParseChanges  = parseChanges
+	ChangedRanges = changedRanges
+)
+
+// ChangesScript is what ImageChanges runs.
+const ChangesScript = changesScript
+
+// Extent is a part of a file with data.
+type Extent = extent
+
+// NewExtent makes one, ExtentParts takes it apart.
+func NewExtent(from, to, device int64) Extent { return extent{from, to, device} }
+
+// ExtentParts returns from, to and device.
+func ExtentParts(e Extent) (from, to, device int64) { return e.from, e.to, e.device }
+
+// ChunkDeltaOf compares what is below two folders of a host.
+func ChunkDeltaOf(ctx context.Context, cmd Commander, old, now string) (ChunkDelta, error) {
+	c := &Client{opts: Options{Command: []string{"gluster"}}}
+	return c.chunkDelta(ctx, cmd, old, now)
+}

@@ -74,8 +74,10 @@ echo end`
 // dataProgram shortens what filefrag says of each file: a line with its name, size and
 // block size, a headline, lines of its extents with number, first and last block, and a
 // line at the end. It prints the piece's number, how many extents it has, with how many
-// blocks of 512 bytes, and the units with data. Of a file of which anything is not so,
-// nothing; "merged" is what filefrag guesses where the file system does not tell.
+// blocks of 512 bytes, and the units with data; with a unit of 0, the extents with data:
+// from, to, and where on the device, in bytes. Of a file of which anything is not so,
+// nothing, nor where an extent is anything but data or space that is reserved: "merged"
+// is what filefrag guesses where the file system does not tell.
 const dataProgram = `/^Filesystem type is: / || /^Filesystem cylinder groups / { next }
 /^File size of / {
 	good = match($0, / is [0-9]+ \([0-9]+ blocks? of [0-9]+ bytes\)$/) > 0
@@ -87,12 +89,14 @@ const dataProgram = `/^Filesystem type is: / || /^Filesystem cylinder groups / {
 }
 /^ ext: / { if (++headlines > 1) good = 0; next }
 /^ *[0-9]+: +[0-9]+\.\. *[0-9]+: / {
-	unwritten = /unwritten/
-	if (/merged/ || $1 + 0 != extents++) good = 0
+	unwritten = /unwritten/; flags = $0
+	gsub(/unwritten|last|shared|eof/, "", flags)
+	if (flags ~ /[a-z]/ || $1 + 0 != extents++) good = 0
 	gsub(/[.:]+/, " ")
 	if ($2 + 0 < after || $3 + 0 < $2 + 0) good = 0
 	after = $3 + 1; sectors += (after - $2) * block / 512
 	if (unwritten) next
+	if (unit == 0) { units = units sprintf(" %.0f-%.0f-%.0f", $2 * block, after * block, $4 * block); next }
 	from = int($2 * block / unit); to = int((after * block - 1) / unit)
 	if (from <= last) from = last + 1
 	if (to < from) next
@@ -106,17 +110,22 @@ const dataProgram = `/^Filesystem type is: / || /^Filesystem cylinder groups / {
 { good = 0 }`
 
 // parseData reads what dataScript prints.
-func parseData(out, gfid string) (BrickData, error) {
-	data, blocks, ended := BrickData{}, map[int64]int64{}, false
+func parseData(out, gfid string) (BrickData, error) { return parsePieces(out, gfid, parseUnits) }
+
+// parsePieces reads what dataProgram prints of pieces, between lines with their blocks
+// and one at the end.
+func parsePieces[T any](out, gfid string, parse func(fields []string) (T, error)) (map[int64]T, error) {
+	p := pieces[T]{map[int64]T{}, map[int64]int64{}, parse}
+	ended := false
 	for line := range strings.Lines(out) {
 		fields := strings.Fields(line)
 		var err error
 		switch ended = len(fields) == 1 && fields[0] == "end"; {
 		case ended:
 		case len(fields) == 3 && fields[0] == "stat":
-			err = parseBlocks(fields[1:], gfid, blocks)
+			err = p.addBlocks(fields[1:], gfid)
 		default:
-			err = data.add(fields, blocks)
+			err = p.add(fields)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %q", err, strings.TrimSpace(line))
@@ -125,22 +134,29 @@ func parseData(out, gfid string) (BrickData, error) {
 	if !ended {
 		return nil, fmt.Errorf("%w: it is cut off", ErrAnswer)
 	}
-	return data, nil
+	return p.known, nil
 }
 
-func parseBlocks(fields []string, gfid string, blocks map[int64]int64) error {
+// pieces collects what is known of the pieces of a file.
+type pieces[T any] struct {
+	known  map[int64]T
+	blocks map[int64]int64 // Of 512 bytes, by stat.
+	parse  func(fields []string) (T, error)
+}
+
+func (p pieces[T]) addBlocks(fields []string, gfid string) error {
 	number, err := strconv.ParseInt(strings.TrimPrefix(fields[0], gfid+"."), 10, 64)
 	if err != nil {
 		return ErrAnswer
 	}
-	if blocks[number], err = strconv.ParseInt(fields[1], 10, 64); err != nil {
+	if p.blocks[number], err = strconv.ParseInt(fields[1], 10, 64); err != nil {
 		return ErrAnswer
 	}
 	return nil
 }
 
 // add adds what is known of one piece, unless its extents do not account for its blocks.
-func (d BrickData) add(fields []string, blocks map[int64]int64) error {
+func (p pieces[T]) add(fields []string) error {
 	if len(fields) < 3 {
 		return ErrAnswer
 	}
@@ -152,15 +168,15 @@ func (d BrickData) add(fields []string, blocks map[int64]int64) error {
 	if errs != [3]error{} || number < 0 || extents < 0 {
 		return ErrAnswer
 	}
-	ranges, err := parseUnits(fields[3:])
+	ranges, err := p.parse(fields[3:])
 	if err != nil {
 		return err
 	}
-	if _, twice := d[number]; twice {
+	if _, twice := p.known[number]; twice {
 		return ErrAnswer
 	}
-	if all, known := blocks[number]; known && all <= sectors+mapBlocks(extents) {
-		d[number] = ranges
+	if all, known := p.blocks[number]; known && all <= sectors+mapBlocks(extents) {
+		p.known[number] = ranges
 	}
 	return nil
 }

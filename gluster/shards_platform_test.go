@@ -54,6 +54,7 @@ type tracker struct {
 	last         *tracking.State
 	pieces       manifest.Pieces // Of the last backup.
 	round        int
+	chunks       *chunkTracker // Nil when times are to tell.
 
 	copied, unread     int64
 	missing            int64 // Bytes that no brick had, in all rounds.
@@ -66,6 +67,14 @@ type tracker struct {
 // again: while a brick is down and is healed, is replaced, while bricks are added
 // and taken away with a rebalance, and each tenth time through a real snapshot.
 func TestTrackedChanges(t *testing.T) {
+	k := newTracker(t)
+	k.run(trackRounds(t))
+	if k.spared == 0 || k.doubts == 0 || k.missing == 0 {
+		t.Error("the rule was not tried")
+	}
+}
+
+func newTracker(t *testing.T) *tracker {
 	p := newPlatform(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -76,12 +85,19 @@ gluster --mode=script volume set gbtest_replica cluster.self-heal-daemon on
 gluster --mode=script volume set gbtest_replica cluster.heal-timeout 5`)
 	k.live, k.direct = k.mount(replica), k.mount(replica)
 	k.create()
-	rounds := trackRounds(t)
+	return k
+}
+
+// run does what TestTrackedChanges says so many times.
+func (k *tracker) run(rounds int) {
 	for k.round = range rounds {
 		if k.random.IntN(15) == 0 {
 			k.remake()
 		}
 		k.change()
+		if k.chunks != nil {
+			k.chunks.disturb(k)
+		}
 		switch k.round * 10 / rounds {
 		case 2, 3:
 			k.brickDown()
@@ -90,13 +106,10 @@ gluster --mode=script volume set gbtest_replica cluster.heal-timeout 5`)
 		case 6, 8:
 			k.moreBricks()
 		}
-		k.backup(k.round%10 == 9)
+		k.backup(k.chunks != nil || k.round%10 == 9)
 	}
-	t.Logf("figures: %d rounds, %d with a snapshot: something was not read in %d, all was read in %d, there was a doubt in %d; %d of %d bytes were not read, %d bytes were never written",
+	k.t.Logf("figures: %d rounds, %d with a snapshot: something was not read in %d, all was read in %d, there was a doubt in %d; %d of %d bytes were not read, %d bytes were never written",
 		rounds, k.snapshots, k.spared, k.everything, k.doubts, k.unread, k.copied, k.missing)
-	if k.spared == 0 || k.doubts == 0 || k.missing == 0 {
-		t.Error("the rule was not tried")
-	}
 }
 
 // mount mounts a volume or a snapshot for the test, without caches.
@@ -251,7 +264,7 @@ func (k *tracker) backup(snapshot bool) {
 	}
 	var data []gluster.BrickData
 	if snapshot {
-		data, err = k.client.ImageData(ctx, v, trackedSnapshot, trackedFile, files.GFID)
+		data, err = k.client.ImageData(ctx, v, k.snapshotName(), trackedFile, files.GFID)
 	} else {
 		data, err = k.client.LiveData(ctx, v, trackedFile, files.GFID)
 	}
@@ -267,30 +280,40 @@ func (k *tracker) backup(snapshot bool) {
 		}
 		now.Bricks = append(now.Bricks, brick)
 	}
+	if k.chunks != nil {
+		k.chunks.ask(k, v, &now)
+	}
 	k.pieces = k.copy(now, filepath.Join(source, trackedFile))
 	k.last = &now
 	time.Sleep(1100 * time.Millisecond) // Past the second.
 }
 
-const trackedSnapshot = "gbtest-tracked"
+func (k *tracker) snapshotName() string { return fmt.Sprintf("gbtest-tracked-%d", k.round) }
 
 func (k *tracker) frozen(v gluster.Volume) (string, gluster.ImageFiles) {
 	k.t.Helper()
 	ctx := k.t.Context()
 	k.snapshots++
 	k.healed() // Gluster takes none of a volume with a brick that is down.
-	_, err := k.client.CreateSnapshot(ctx, gluster.SnapshotRequest{Name: trackedSnapshot, Volume: replica})
+	_, err := k.client.CreateSnapshot(ctx, gluster.SnapshotRequest{Name: k.snapshotName(), Volume: replica})
 	k.check(err)
-	k.check(k.client.ActivateSnapshot(ctx, trackedSnapshot))
-	files, err := k.client.ImageFiles(ctx, v, trackedSnapshot, trackedFile)
+	k.check(k.client.ActivateSnapshot(ctx, k.snapshotName()))
+	files, err := k.client.ImageFiles(ctx, v, k.snapshotName(), trackedFile)
 	k.check(err)
 	k.change() // The live image is another one from now on.
-	return k.mount("/snaps/" + trackedSnapshot + "/" + replica), files
+	return k.mount("/snaps/" + k.snapshotName() + "/" + replica), files
 }
 
 func (k *tracker) thawed(dir string) {
 	k.unmount(dir)
-	if err := k.client.DeleteSnapshot(context.WithoutCancel(k.t.Context()), trackedSnapshot); err != nil {
+	name := k.snapshotName()
+	if k.chunks != nil {
+		k.chunks.last, name = name, k.chunks.last // It is compared with the next one.
+	}
+	if name == "" {
+		return
+	}
+	if err := k.client.DeleteSnapshot(context.WithoutCancel(k.t.Context()), name); err != nil {
 		k.t.Error(err)
 	}
 }

@@ -1,0 +1,198 @@
+package gluster
+
+import (
+	"cmp"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ChunkDelta says where the device below one brick can differ between two snapshots:
+// from and to in bytes, in order.
+type ChunkDelta [][2]int64
+
+// thinVolume is the thin volume that a brick of a snapshot is on.
+type thinVolume struct {
+	pool string // MAJOR:MINOR of the device-mapper's pool.
+	id   string // The pool's number for the volume.
+}
+
+// ErrMetadataHeld says that somebody has the pool's metadata held for reading, so that
+// nobody else can.
+var ErrMetadataHeld = errors.New("the thin pool's metadata is held for reading")
+
+// ChunkDeltas compares the thin volumes below the bricks of two active snapshots of v,
+// of which old is the earlier one, with thin_delta of thin-provisioning-tools, in the
+// order of the volume's bricks. Nothing of their content is read, only the pools'
+// metadata, of which the pool holds a copy meanwhile (reserve_metadata_snap in the
+// kernel's admin-guide/device-mapper/thin-provisioning): one comparison at a time on
+// each pool.
+//
+// A brick that is not the whole of a thin volume, with XFS or ext4 on it, is an error.
+func (c *Client) ChunkDeltas(ctx context.Context, v Volume, old, now string) ([]ChunkDelta, error) {
+	before, err := c.frozenBricks(ctx, v, old)
+	if err != nil {
+		return nil, err
+	}
+	after, err := c.frozenBricks(ctx, v, now)
+	if err != nil {
+		return nil, err
+	}
+	deltas := make([]ChunkDelta, len(after))
+	err = c.eachBrick(ctx, after, func(ctx context.Context, i int, cmd Commander) (err error) {
+		deltas[i], err = c.chunkDelta(ctx, cmd, before[i].Path, after[i].Path)
+		return err
+	})
+	return deltas, err
+}
+
+// chunkDelta compares what is below two folders.
+func (c *Client) chunkDelta(ctx context.Context, cmd Commander, old, now string) (ChunkDelta, error) {
+	before, err := c.thinVolume(ctx, cmd, old)
+	if err != nil {
+		return nil, err
+	}
+	after, err := c.thinVolume(ctx, cmd, now)
+	if err != nil {
+		return nil, err
+	}
+	if before.pool != after.pool || before.id == after.id {
+		return nil, fmt.Errorf("%s and %s are not on two thin volumes of one pool", old, now)
+	}
+	table, err := c.deviceMapper(ctx, cmd, after.pool, poolTable, "table")
+	if err != nil {
+		return nil, err
+	}
+	var names [2]string // Of the pool, and of its metadata.
+	for i, device := range []string{after.pool, table[1]} {
+		name, err := c.deviceMapper(ctx, cmd, device, deviceName, "info", "-c", "--noheadings", "-o", "name")
+		if err != nil {
+			return nil, err
+		}
+		names[i] = name[1]
+	}
+	out, err := cmd.Run(ctx, c.hostCommand("sh", "-c", deltaScript, "sh", names[0], "/dev/mapper/"+names[1], before.id, after.id)...)
+	if err != nil {
+		return nil, fmt.Errorf("compare thin volumes %s and %s of pool %s: %w", before.id, after.id, names[0], err)
+	}
+	if held, ok := strings.CutPrefix(string(out), "held "); ok {
+		return nil, fmt.Errorf("pool %s: %w (block %s): when nobody does so there, free it with: dmsetup message %s 0 release_metadata_snap",
+			names[0], ErrMetadataHeld, firstLine(held), names[0])
+	}
+	sectors, err := strconv.ParseInt(table[2], 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("pool %s: %w: chunks of %s", names[0], ErrAnswer, table[2])
+	}
+	return parseDelta(out, before.id, after.id, sectors)
+}
+
+// What dmsetup says. Anything else, such as an encrypted device, a volume with an
+// external origin, or one of several parts, is not what is asked for here.
+var (
+	deviceNumber = regexp.MustCompile(`^[0-9]+:[0-9]+$`)
+	thinTable    = regexp.MustCompile(`^0 [0-9]+ thin ([0-9]+:[0-9]+) ([0-9]+)\s*$`)
+	poolTable    = regexp.MustCompile(`^0 [0-9]+ thin-pool ([0-9]+:[0-9]+) [0-9]+:[0-9]+ ([0-9]+) [^\n]*\s*$`)
+	deviceName   = regexp.MustCompile(`^([A-Za-z0-9_.+][A-Za-z0-9_.+-]*)\s*$`)
+)
+
+// thinVolume finds the thin volume whose file system, all of it, holds a folder.
+func (c *Client) thinVolume(ctx context.Context, cmd Commander, dir string) (thinVolume, error) {
+	out, err := cmd.Run(ctx, c.hostCommand("findmnt", "-n", "-o", "MAJ:MIN,FSTYPE,OPTIONS", "--target", dir)...)
+	if err != nil {
+		return thinVolume{}, fmt.Errorf("device below %s: %w", dir, err)
+	}
+	fields := strings.Fields(string(out))
+	if len(fields) != 3 || !deviceNumber.MatchString(fields[0]) {
+		return thinVolume{}, fmt.Errorf("device below %s: %w %q", dir, ErrAnswer, firstLine(string(out)))
+	}
+	// With a realtime device, where a file's extents lie is not on this one.
+	if kind := fields[1]; kind != "xfs" && kind != "ext4" || strings.Contains(","+fields[2], ",rtdev=") {
+		return thinVolume{}, fmt.Errorf("below %s is a file system %s (%s): of such it is not known where it has its data", dir, kind, fields[2])
+	}
+	table, err := c.deviceMapper(ctx, cmd, fields[0], thinTable, "table")
+	if err != nil {
+		return thinVolume{}, fmt.Errorf("%s is on no thin volume: %w", dir, err)
+	}
+	return thinVolume{pool: table[1], id: table[2]}, nil
+}
+
+// deviceMapper asks dmsetup about one device and returns the parts of its answer.
+func (c *Client) deviceMapper(ctx context.Context, cmd Commander, device string, want *regexp.Regexp, args ...string) ([]string, error) {
+	major, minor, _ := strings.Cut(device, ":")
+	out, err := cmd.Run(ctx, c.hostCommand(slices.Concat([]string{"dmsetup"}, args, []string{"-j", major, "-m", minor})...)...)
+	if err != nil {
+		return nil, fmt.Errorf("device %s: %w", device, err)
+	}
+	parts := want.FindStringSubmatch(string(out))
+	if parts == nil {
+		return nil, fmt.Errorf("device %s: %w to dmsetup %s: %q", device, ErrAnswer, args[0], firstLine(string(out)))
+	}
+	return parts, nil
+}
+
+// deltaScript compares two volumes of a pool while the pool holds a copy of its metadata.
+// Which one that is stands in a file while it is held, so that after a kill the next one
+// can free it; the file does not outlive the host's boot, and then a person has to.
+const deltaScript = `set -eu
+pool=$1 file=/run/lock/glusterbackupd-$1
+command -v thin_delta >/dev/null || { echo 'thin_delta (thin-provisioning-tools) is missing' >&2; exit 1; }
+held() { dmsetup status "$pool" | awk '{ print $7 }'; }
+release() { dmsetup message "$pool" 0 release_metadata_snap; : >"$file"; }
+exec 9>>"$file"
+flock -w 60 9
+root=$(held)
+if [ "$root" != - ]; then
+	if [ "$root" != "$(cat "$file")" ]; then echo "held $root"; exit; fi
+	release
+fi
+dmsetup message "$pool" 0 reserve_metadata_snap
+trap release EXIT
+trap 'exit 1' HUP INT TERM PIPE
+held >"$file"
+timeout 120 thin_delta --metadata-snap --snap1 "$3" --snap2 "$4" "$2" 9>&- | grep -v '<same '
+trap - EXIT
+release`
+
+// parseDelta reads the XML of thin_delta, without what is the same. Chunks that are not
+// named have the same block of the pool in both volumes, or none.
+func parseDelta(out []byte, old, now string, sectors int64) (ChunkDelta, error) {
+	var answer struct {
+		XMLName xml.Name `xml:"superblock"`
+		Sectors int64    `xml:"data_block_size,attr"`
+		Diffs   []struct {
+			Left   string `xml:"left,attr"`
+			Right  string `xml:"right,attr"`
+			Ranges []struct {
+				XMLName xml.Name
+				Begin   *int64 `xml:"begin,attr"`
+				Length  *int64 `xml:"length,attr"`
+			} `xml:",any"`
+		} `xml:"diff"`
+	}
+	if err := xml.Unmarshal(out, &answer); err != nil {
+		return nil, fmt.Errorf("thin_delta: %w: %w", ErrAnswer, err)
+	}
+	if len(answer.Diffs) != 1 || answer.Diffs[0].Left != old || answer.Diffs[0].Right != now || answer.Sectors != sectors || sectors <= 0 {
+		return nil, fmt.Errorf("thin_delta: %w: not one difference of volumes %s and %s in chunks of %d sectors", ErrAnswer, old, now, sectors)
+	}
+	chunk, delta := sectors*512, ChunkDelta{}
+	most := maxDevice / chunk
+	for _, r := range answer.Diffs[0].Ranges {
+		kind := r.XMLName.Local
+		if kind != "different" && kind != "left_only" && kind != "right_only" ||
+			r.Begin == nil || r.Length == nil || *r.Begin < 0 || *r.Begin > most || *r.Length <= 0 || *r.Length > most {
+			return nil, fmt.Errorf("thin_delta: %w: range %+v", ErrAnswer, r)
+		}
+		delta = append(delta, [2]int64{*r.Begin * chunk, (*r.Begin + *r.Length) * chunk})
+	}
+	slices.SortFunc(delta, func(a, b [2]int64) int { return cmp.Compare(a[0], b[0]) })
+	return delta, nil
+}
+
+// maxDevice is larger than any device in bytes, and what is computed with it fits.
+const maxDevice = 1 << 60
