@@ -130,6 +130,9 @@ func (c *Config) validate(r *report) {
 	c.Log.validate(r)
 	c.validateTogether(r)
 	c.validateApart(r)
+	if c.Copy.TrackChunks && c.Retention.Snapshots == 0 {
+		r.add("copy.track_chunks", `needs the snapshot of the last backup: [retention] snapshots = "0s" keeps none`)
+	}
 }
 
 // validateTogether checks which sections need or exclude each other. A fault in

@@ -71,7 +71,7 @@ func TestEveryKey(t *testing.T) {
 			DeletedClaims: duration(t, "168h"),
 		},
 		Destination: config.Destination{Path: "/backup disk"},
-		Copy:        config.Copy{Engine: config.EngineRsync, FullCompare: duration(t, "168h"), BandwidthLimit: 50 << 20, Rsync: []string{"nice", "rsync"}},
+		Copy:        config.Copy{Engine: config.EngineRsync, FullCompare: duration(t, "168h"), TrackImages: true, TrackChunks: true, BandwidthLimit: 50 << 20, Rsync: []string{"nice", "rsync"}},
 		Limits: config.Limits{
 			PoolData: 70, PoolMetadata: 60, PoolDataDelete: 80, PoolMetadataDelete: 85, PoolCheck: duration(t, "30s"),
 		},

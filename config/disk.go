@@ -40,7 +40,12 @@ type Copy struct {
 	// TrackImages reads only those parts of an image that can have changed since the
 	// last backup, by the times of its shards on the bricks, and were ever written.
 	// Where that cannot be told, all of it is read.
-	TrackImages bool `toml:"track_images" example:"false"`
+	TrackImages bool `toml:"track_images" example:"true"`
+	// TrackChunks asks the thin pools below the bricks, too, which parts of the shards
+	// that have changed cannot have, and does not read those. It needs track_images, and
+	// the snapshot of the last backup: [retention] snapshots longer than the time between
+	// two backups. The metadata of a pool is held for reading meanwhile (`thin_delta`).
+	TrackChunks bool `toml:"track_chunks" example:"true"`
 	// BandwidthLimit is the most bytes that one copy moves in a second. 0 is no
 	// limit.
 	BandwidthLimit Size `toml:"bandwidth_limit" example:"50MiB"`
@@ -50,12 +55,15 @@ type Copy struct {
 }
 
 func (c *Copy) setDefaults() {
-	*c = Copy{Engine: EngineNative, FullCompare: Duration(30 * day), TrackImages: true, BandwidthLimit: 0, Rsync: []string{"rsync"}}
+	*c = Copy{Engine: EngineNative, FullCompare: Duration(30 * day), TrackImages: true, TrackChunks: false, BandwidthLimit: 0, Rsync: []string{"rsync"}}
 }
 
 func (c *Copy) validate(r *report) {
 	if c.Engine != EngineNative && c.Engine != EngineRsync {
 		r.add("copy.engine", `want "native" or "rsync", not %q`, c.Engine)
+	}
+	if c.TrackChunks && !c.TrackImages {
+		r.add("copy.track_chunks", "needs track_images = true: it says more of what that says")
 	}
 	r.command("copy.rsync", c.Rsync)
 }

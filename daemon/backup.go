@@ -112,6 +112,7 @@ type frozen struct {
 	gluster  Gluster
 	lives    []string // Since when the bricks run, as asked before the snapshot; nil when not known.
 	snapshot gluster.Snapshot
+	chunks   map[string]chunkDeltas // By the id of the older snapshot.
 	started  time.Time
 	volume   gluster.Volume
 	dir      string
@@ -121,7 +122,7 @@ type frozen struct {
 // freeze checks the volume, tidies our old snapshots of it, takes a new one and
 // mounts it.
 func (d *Daemon) freeze(ctx context.Context, r run, rel *releases) (frozen, error) {
-	f := frozen{started: time.Now()}
+	f := frozen{started: time.Now(), chunks: map[string]chunkDeltas{}}
 	d.phase(PhasePreflight, catalog.Key{}, r.volume)
 	g, err := d.o.Gluster(r.hosts)
 	if err != nil {

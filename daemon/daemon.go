@@ -44,6 +44,10 @@ type Options struct {
 	// TrackImages asks the bricks which parts of an image cannot have changed, and
 	// does not read those.
 	TrackImages bool
+	// TrackChunks asks the thin pools, too, which parts of those that have changed
+	// cannot have, while the snapshot of the last backup is kept. Without TrackImages it
+	// does nothing.
+	TrackChunks bool
 	// Parallel is the number of runs at a time; 0 means 1.
 	Parallel int
 	// ParallelSnapshots is the number of snapshots that are created, activated

@@ -80,7 +80,7 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 		return k
 	}
 	previous, _ := s.Previous()
-	changes, err := k.compare(previous, now)
+	changes, err := d.compare(ctx, &k, previous, f, img)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		d.log.Info("the last backup kept nothing of the image's shards, all of it is read", "claim", k.claim, "image", k.image)
@@ -90,7 +90,7 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 		k.changes = &changes
 		all, changed := changes.Count()
 		d.log.Info("the bricks were asked what has changed", "claim", k.claim, "image", k.image,
-			"shards", all, "changed", changed, "shard_bytes", now.ShardSize, "audit", k.audit)
+			"shards", all, "changed", changed, "shard_bytes", now.ShardSize, "changed_bytes", changes.Bytes(), "audit", k.audit)
 	}
 	return k
 }
@@ -148,15 +148,22 @@ func (d *Daemon) lastPieces(ctx context.Context, k *tracked, s *catalog.Staging,
 }
 
 // compare says what can have changed since the last backup.
-func (k *tracked) compare(previous catalog.Backup, now tracking.State) (changes tracking.Changes, err error) {
+func (d *Daemon) compare(ctx context.Context, k *tracked, previous catalog.Backup, f frozen, img blockstore.Image) (changes tracking.Changes, err error) {
 	if k.old, err = lastShards(previous); err != nil {
 		return changes, err
 	}
 	if k.old.SHA256 != k.pieces.Digest() {
 		return changes, fmt.Errorf("%s is not of the image of its backup", previous.Shards())
 	}
-	changes, err = tracking.Compare(k.old, now)
+	changes, err = tracking.Compare(k.old, *k.now)
+	if _, changed := changes.Count(); err == nil && changed > 0 && d.o.TrackChunks {
+		d.askChunks(ctx, k, f, img)
+		changes, err = tracking.Compare(k.old, *k.now)
+	}
 	k.old.Bricks = nil // They are many.
+	for i := range k.now.Bricks {
+		k.now.Bricks[i].Changed = nil
+	}
 	return changes, err
 }
 

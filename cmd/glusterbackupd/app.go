@@ -151,7 +151,8 @@ func (a *app) newDaemon(c *config.Config) (*daemon.Daemon, error) {
 	}
 	o := daemon.Options{
 		Catalog: a.catalog, Command: a.command, Resolver: a.resolver(), Gluster: a.gluster.at, Connect: a.gluster.connect,
-		Mounts: mounts, Engine: engine, FullCompare: time.Duration(c.Copy.FullCompare), Full: a.hooks.full, TrackImages: c.Copy.TrackImages,
+		Mounts: mounts, Engine: engine, FullCompare: time.Duration(c.Copy.FullCompare), Full: a.hooks.full,
+		TrackImages: c.Copy.TrackImages, TrackChunks: c.Copy.TrackChunks,
 		Limits:   daemon.Limits{PoolData: float64(c.Limits.PoolData), PoolMetadata: float64(c.Limits.PoolMetadata)},
 		Keep:     daemon.SnapshotRetention{Backup: time.Duration(c.Retention.Snapshots), Safety: time.Duration(c.Retention.SafetySnapshots)},
 		Parallel: c.Backup.Parallel, ParallelSnapshots: c.Backup.ParallelSnapshots, Retries: c.Backup.Retries, Timeout: time.Duration(c.Backup.Timeout),

@@ -81,3 +81,56 @@ func (b *bench) put(path string, offset int64, data []byte) {
 		b.Error(err)
 	}
 }
+
+// TestTrackedChunks changes a little in the midst of much data of a block claim's image,
+// right after a backup: with track_chunks the next one reads no more than the chunks of
+// the thin pool, and is the image; without the snapshot of the last one it says so.
+func TestTrackedChunks(t *testing.T) {
+	b := newBench(t)
+	b.keepSnapshots()
+	chunks := func(s string) string { return s + "[copy]\ntrack_chunks = true\n" }
+	b.configure(chunks)
+	img := b.image("shop/db")
+	path := b.live(img)
+	const offset, size = 7*shard + 4<<20, 16 << 20
+	before := make([]byte, size)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.ReadAt(before, offset); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	t.Cleanup(func() { b.put(path, offset, before) })
+	write(t, path, offset, size, 12)
+	b.backup("shop/db")
+
+	same := func(r backupResult) int64 {
+		t.Helper()
+		if got, want := hashFile(t, filepath.Join(r.Backup.Path, "block-store", img.GBID)), hashFile(t, path); got != want {
+			t.Errorf("backup %s is %s, the image %s", r.Backup.ID, got, want)
+		}
+		return img.Size - r.Backup.BytesUnread
+	}
+	const changed = 64 << 10
+	write(t, path, offset+5<<20, changed, 13)
+	read := same(b.backup("shop/db"))
+	// Two chunks of 256 KiB, and one piece of 4 MiB that is read to be sure.
+	if read < changed || read > 5<<20 {
+		t.Errorf("%d bytes were read for %d changed ones", read, changed)
+	}
+	b.configure(nil)
+	write(t, path, offset+5<<20, changed, 14)
+	shards := same(b.backup("shop/db"))
+	if shards < size {
+		t.Errorf("%d bytes were read without the chunks", shards)
+	}
+	b.deleteSnapshots()
+	b.configure(chunks)
+	if o := b.run("backup", "shop/db"); o.code != 0 || !strings.Contains(o.stderr, "[retention] snapshots must be longer") {
+		t.Errorf("exit %d: %s", o.code, o.stderr)
+	}
+	b.script(`for pool in $(dmsetup ls --target thin-pool | cut -f 1); do [ "$(dmsetup status "$pool" | awk '{ print $7 }')" = - ] || exit 1; done`)
+	t.Logf("figures: image %d bytes, %d changed: %d bytes read, %d without the chunks", img.Size, changed, read, shards)
+}
