@@ -27,7 +27,6 @@ func doubt(format string, args ...any) error { return &Doubt{fmt.Sprintf(format,
 // Changes says which parts of an image can have changed. The zero value vouches for
 // nothing.
 type Changes struct {
-	size    int64 // Of the image.
 	changed parts // Whole shards, or blocks where some brick knows more.
 	shards  parts
 }
@@ -53,7 +52,7 @@ func Compare(old, now State) (Changes, error) {
 			return Changes{}, err
 		}
 	}
-	c := Changes{now.Size, newParts(now.Size, grainOf(now)), newParts(now.Size, now.ShardSize)}
+	c := Changes{newParts(now.Size, grainOf(now)), newParts(now.Size, now.ShardSize)}
 	for i, b := range now.Bricks {
 		c.compare(old.Bricks[i], b, settled(old, i).UnixNano())
 	}
@@ -62,18 +61,20 @@ func Compare(old, now State) (Changes, error) {
 
 // compare notes what can have changed on one brick.
 func (c Changes) compare(old, now Brick, settled int64) {
-	for n := range int64(len(c.shards.are)) {
+	for n := range c.shards.count {
 		was, had := old.Shards[n]
 		is, has := now.Shards[n]
 		if had == has && was == is && (!had || was.Changed < settled) {
 			continue
 		}
-		c.shards.are[n] = true
+		size := c.shards.size
+		whole := [][2]int64{{0, size}}
+		c.shards.mark(n*size, size, whole)
 		ranges, known := now.Changed[n]
 		if !known || !had || !has || was.Size != is.Size || was.Inode != is.Inode {
-			ranges = [][2]int64{{0, c.shards.size}}
+			ranges = whole
 		}
-		c.changed.mark(n*c.shards.size, c.shards.size, ranges, true)
+		c.changed.mark(n*size, size, ranges)
 	}
 }
 
@@ -166,10 +167,10 @@ func usable(b Brick) error {
 }
 
 // Unchanged reports whether the n bytes at off are as they were.
-func (c Changes) Unchanged(off, n int64) bool { return c.changed.all(off, n, false) }
+func (c Changes) Unchanged(off, n int64) bool { return c.changed.none(off, n) }
 
 // Count returns how many shards there are and how many of them can have changed.
-func (c Changes) Count() (all, changed int) { return len(c.shards.are), c.shards.count(true) }
+func (c Changes) Count() (all, changed int) { return int(c.shards.count), c.shards.len() }
 
 // Bytes returns how much of the image can have changed.
-func (c Changes) Bytes() int64 { return c.changed.bytes(c.size, true) }
+func (c Changes) Bytes() int64 { return c.changed.bytes() }
