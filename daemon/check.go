@@ -41,6 +41,27 @@ func (d *Daemon) CheckLocking(ctx context.Context, t Target) error {
 	return blockstore.MandatoryLocking(v.Name, v.Options)
 }
 
+// CheckChunks returns why the thin pools below the target's volume cannot tell which of
+// their chunks have changed. With TrackChunks off it asks nobody.
+func (d *Daemon) CheckChunks(ctx context.Context, t Target) error {
+	if !d.o.TrackChunks {
+		return nil
+	}
+	g, err := d.o.Gluster(t.Hosts)
+	if err != nil {
+		return err
+	}
+	filer, ok := chunkFilerOf(g)
+	if !ok {
+		return errors.New("this transport does not reach the bricks")
+	}
+	v, err := g.Volume(ctx, t.Volume)
+	if err != nil {
+		return err
+	}
+	return filer.CheckChunks(ctx, v)
+}
+
 // checkMount begins the name of a check's mount point; the number of its process
 // and the volume follow. Checks take no lock and may run beside each other.
 const checkMount = "check-%d"

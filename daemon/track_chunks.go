@@ -16,6 +16,7 @@ import (
 type ChunkFiler interface {
 	ChunkDeltas(ctx context.Context, v gluster.Volume, old, now string) ([]gluster.ChunkDelta, error)
 	ImageChanges(ctx context.Context, v gluster.Volume, r gluster.ChangesRequest) ([]gluster.BrickChanges, error)
+	CheckChunks(ctx context.Context, v gluster.Volume) error
 }
 
 // chunkDeltas is what is known of an older snapshot and the frozen one.

@@ -46,6 +46,32 @@ func (b chunkBricks) ImageChanges(_ context.Context, _ gluster.Volume, r gluster
 	return b.changes, b.brickErr
 }
 
+func (b chunkBricks) CheckChunks(context.Context, gluster.Volume) error { return b.deltaErr }
+
+func (b chunkBricks) Volume(context.Context, string) (gluster.Volume, error) {
+	return gluster.Volume{}, nil
+}
+
+// TestCheckChunks asks only where that is wanted.
+func TestCheckChunks(t *testing.T) {
+	held := errors.New("held")
+	for name, tt := range map[string]struct {
+		g    Gluster
+		on   bool
+		want string
+	}{
+		"off":       {chunkBricks{deltaErr: held}, false, ""},
+		"well":      {chunkBricks{}, true, ""},
+		"not well":  {paced{Gluster: chunkBricks{deltaErr: held}}, true, "held"},
+		"glusterd2": {struct{ Gluster }{}, true, "this transport does not reach the bricks"},
+	} {
+		d := &Daemon{o: Options{TrackChunks: tt.on, Gluster: func([]string) (Gluster, error) { return tt.g, nil }}}
+		if err := d.CheckChunks(t.Context(), Target{}); (err == nil) != (tt.want == "") || err != nil && err.Error() != tt.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestCompareChunks has two of three shards change, and the thin pools say where, or not.
 func TestCompareChunks(t *testing.T) {
 	at := time.Date(2018, 12, 2, 0, 0, 0, 0, time.UTC)

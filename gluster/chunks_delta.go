@@ -64,31 +64,86 @@ func (c *Client) chunkDelta(ctx context.Context, cmd Commander, old, now string)
 	if before.pool != after.pool || before.id == after.id {
 		return nil, fmt.Errorf("%s and %s are not on two thin volumes of one pool", old, now)
 	}
-	table, err := c.deviceMapper(ctx, cmd, after.pool, poolTable, "table")
+	pool, err := c.thinPool(ctx, cmd, after.pool)
 	if err != nil {
 		return nil, err
 	}
-	var names [2]string // Of the pool, and of its metadata.
-	for i, device := range []string{after.pool, table[1]} {
-		name, err := c.deviceMapper(ctx, cmd, device, deviceName, "info", "-c", "--noheadings", "-o", "name")
-		if err != nil {
-			return nil, err
-		}
-		names[i] = name[1]
-	}
-	out, err := cmd.Run(ctx, c.hostCommand("sh", "-c", deltaScript, "sh", names[0], "/dev/mapper/"+names[1], before.id, after.id)...)
+	out, err := cmd.Run(ctx, c.hostCommand("sh", "-c", deltaScript, "sh", pool.name, "/dev/mapper/"+pool.metadata, before.id, after.id)...)
 	if err != nil {
-		return nil, fmt.Errorf("compare thin volumes %s and %s of pool %s: %w", before.id, after.id, names[0], err)
+		return nil, fmt.Errorf("compare thin volumes %s and %s of pool %s: %w", before.id, after.id, pool.name, err)
 	}
 	if held, ok := strings.CutPrefix(string(out), "held "); ok {
-		return nil, fmt.Errorf("pool %s: %w (block %s): when nobody does so there, free it with: dmsetup message %s 0 release_metadata_snap",
-			names[0], ErrMetadataHeld, firstLine(held), names[0])
+		return nil, pool.heldError(held)
 	}
-	sectors, err := strconv.ParseInt(table[2], 10, 32)
+	return parseDelta(out, before.id, after.id, pool.sectors)
+}
+
+// CheckChunks returns why ChunkDeltas cannot compare snapshots of v, as far as that can
+// be told without one: nil when all its bricks are on thin volumes, their hosts have the
+// programs, and nobody has a pool's metadata held.
+func (c *Client) CheckChunks(ctx context.Context, v Volume) error {
+	return c.eachBrick(ctx, v.Bricks, func(ctx context.Context, i int, cmd Commander) error {
+		thin, err := c.thinVolume(ctx, cmd, v.Bricks[i].Path)
+		if err != nil {
+			return err
+		}
+		pool, err := c.thinPool(ctx, cmd, thin.pool)
+		if err != nil {
+			return err
+		}
+		out, err := cmd.Run(ctx, c.hostCommand("sh", "-c", chunkToolsScript, "sh", pool.name)...)
+		if err != nil {
+			return err
+		}
+		if root := strings.TrimSpace(string(out)); root != "-" {
+			return pool.heldError(root)
+		}
+		return nil
+	})
+}
+
+// chunkToolsScript looks for what the scripts of ChunkDeltas and ImageChanges run, and
+// prints what is held.
+const chunkToolsScript = `set -eu
+for program in thin_delta flock timeout filefrag awk xargs; do
+	command -v "$program" >/dev/null || { echo "$program is missing" >&2; exit 1; }
+done
+dmsetup status "$1" | awk '{ print $7 }'`
+
+// thinPool is a pool as the device-mapper calls it.
+type thinPool struct {
+	name, metadata string // The names of its device and of that of its metadata.
+	sectors        int64  // Of a chunk.
+}
+
+func (p thinPool) heldError(root string) error {
+	return fmt.Errorf("pool %s: %w (block %s): when nobody does so there, free it with: dmsetup message %s 0 release_metadata_snap",
+		p.name, ErrMetadataHeld, firstLine(root), p.name)
+}
+
+// thinPool finds the pool of that MAJOR:MINOR.
+func (c *Client) thinPool(ctx context.Context, cmd Commander, device string) (p thinPool, err error) {
+	table, err := c.deviceMapper(ctx, cmd, device, poolTable, "table")
 	if err != nil {
-		return nil, fmt.Errorf("pool %s: %w: chunks of %s", names[0], ErrAnswer, table[2])
+		return p, err
 	}
-	return parseDelta(out, before.id, after.id, sectors)
+	if p.sectors, err = strconv.ParseInt(table[2], 10, 32); err != nil {
+		return p, fmt.Errorf("pool %s: %w: chunks of %s", device, ErrAnswer, table[2])
+	}
+	if p.name, err = c.deviceName(ctx, cmd, device); err != nil {
+		return p, err
+	}
+	p.metadata, err = c.deviceName(ctx, cmd, table[1])
+	return p, err
+}
+
+// deviceName returns the name of the device of that MAJOR:MINOR in /dev/mapper.
+func (c *Client) deviceName(ctx context.Context, cmd Commander, device string) (string, error) {
+	name, err := c.deviceMapper(ctx, cmd, device, deviceForm, "info", "-c", "--noheadings", "-o", "name")
+	if err != nil {
+		return "", err
+	}
+	return name[1], nil
 }
 
 // What dmsetup says. Anything else, such as an encrypted device, a volume with an
@@ -97,7 +152,7 @@ var (
 	deviceNumber = regexp.MustCompile(`^[0-9]+:[0-9]+$`)
 	thinTable    = regexp.MustCompile(`^0 [0-9]+ thin ([0-9]+:[0-9]+) ([0-9]+)\s*$`)
 	poolTable    = regexp.MustCompile(`^0 [0-9]+ thin-pool ([0-9]+:[0-9]+) [0-9]+:[0-9]+ ([0-9]+) [^\n]*\s*$`)
-	deviceName   = regexp.MustCompile(`^([A-Za-z0-9_.+][A-Za-z0-9_.+-]*)\s*$`)
+	deviceForm   = regexp.MustCompile(`^([A-Za-z0-9_.+][A-Za-z0-9_.+-]*)\s*$`)
 )
 
 // thinVolume finds the thin volume whose file system, all of it, holds a folder.

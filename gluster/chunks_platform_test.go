@@ -1,114 +1,103 @@
-//go:build platform && soak
+//go:build platform
 
 package gluster_test
 
 import (
-	"context"
-	"fmt"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/glusterbackupd/glusterbackupd/gluster"
-	"github.com/glusterbackupd/glusterbackupd/tracking"
 )
 
-// chunkTracker has the thin pool tell what has changed, in place of times.
-type chunkTracker struct {
-	last           string // The snapshot of the last round.
-	asked          int
-	changed, known int64
-}
+const (
+	chunkPool = "vg--gbtest-tp--gbtest-tpool"
+	heldRoot  = "dmsetup status " + chunkPool + " | awk '{ print $7 }'"
+)
 
-// TestTrackedChunks is TestTrackedChanges with a snapshot in each round, in which no
-// shard is believed to be unchanged because of its times: the thin pool's chunks alone
-// tell which of its blocks are. The bricks' file systems move and trim their data too.
-func TestTrackedChunks(t *testing.T) {
-	k := newTracker(t)
-	k.chunks = &chunkTracker{}
-	k.run(trackRounds(t))
-	t.Logf("figures: the chunks were asked in %d rounds: %d of %d bytes can have changed", k.chunks.asked, k.chunks.changed, k.chunks.known)
-	if k.chunks.asked == 0 || k.spared == 0 || k.chunks.changed == k.chunks.known {
-		t.Error("the rule was not tried")
-	}
-	if out := k.script(t, "dmsetup status vg--gbtest-tp--gbtest-tpool | awk '{ print $7 }'"); strings.TrimSpace(out) != "-" {
-		t.Errorf("the pool's metadata is still held: %s", out)
-	}
-}
+// writeScript writes a file, or a part of it, through Gluster.
+const writeScript = `dir=$(mktemp -d)
+mount -t glusterfs localhost:"$1" "$dir"
+dd if=/dev/urandom of="$dir/chunks" bs=4096 seek="$2" count="$3" conv=notrunc,fsync status=none
+umount "$dir"
+rmdir "$dir"`
 
-// ask fills in what can have changed since the last round.
-func (c *chunkTracker) ask(k *tracker, v gluster.Volume, now *tracking.State) {
-	k.t.Helper()
-	if k.last == nil {
-		return
-	}
-	for _, b := range k.last.Bricks { // All of them were changed just before.
-		for n, s := range b.Shards {
-			s.Changed = b.Clock.UnixNano()
-			b.Shards[n] = s
-		}
-	}
-	if _, err := tracking.Compare(*k.last, *now); err != nil {
-		return // Other bricks, or they are to be healed.
-	}
-	ctx := k.t.Context()
-	deltas, err := k.client.ChunkDeltas(ctx, v, c.last, k.snapshotName())
-	k.check(err)
-	changes, err := k.client.ImageChanges(ctx, v, gluster.ChangesRequest{
-		Old: c.last, Now: k.snapshotName(), Deltas: deltas, File: trackedFile, GFID: now.GFID, Since: time.Unix(1, 0),
-	})
-	k.check(err)
-	c.asked++
-	for i := range now.Bricks {
-		now.Bricks[i].Changed = changes[i]
-	}
-	found, err := tracking.Compare(*k.last, *now)
-	k.check(err)
-	c.changed += found.Bytes()
-	c.known += now.Size
-}
-
-// disturb moves and trims what a brick has, which changes nothing of it.
-func (c *chunkTracker) disturb(k *tracker) {
-	k.t.Helper()
-	k.script(k.t, `case $1 in
-0) fstrim /bricks/gbtest/b ;;
-1) find /bricks/gbtest/b/brick/.shard -type f -size +0 -exec xfs_fsr -v {} + >/dev/null ;;
-2) cd /bricks/gbtest/b/brick/.shard; f=$(find . -type f -size +0 | head -n 1)
-   if [ -n "$f" ]; then n=$(stat -c %s "$f"); dd if="$f" of="$f" bs=4096 count=16 conv=notrunc,fsync status=none; truncate -s "$n" "$f"; fi ;;
-esac`, fmt.Sprint(k.random.IntN(4)))
-}
-
-// TestHeldMetadata has somebody hold the pool's metadata: that is said, and the way out,
-// and who holds it keeps it. What a comparison that was killed has left is freed.
-func TestHeldMetadata(t *testing.T) {
-	p := newPlatform(t)
-	const pool = "vg--gbtest-tp--gbtest-tpool"
-	v, err := p.client.Volume(t.Context(), replica)
+// testChunks has one block of a file written between two snapshots, and finds it. While
+// somebody else has the pool's metadata held, that is said, with the way out, and who
+// holds it keeps it; what a comparison that was killed has left is freed.
+func (p *platform) testChunks(t *testing.T) {
+	c, ctx := p.client, t.Context()
+	v, err := c.Volume(ctx, replica)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.snapshot(t, "gbtest-one", replica)
-	p.snapshot(t, "gbtest-two", replica)
-	for _, s := range []string{"gbtest-one", "gbtest-two"} {
-		if err := p.client.ActivateSnapshot(context.Background(), s); err != nil {
+	for i, s := range []string{"gbtest-one", "gbtest-two"} {
+		p.script(t, writeScript, replica, []string{"0", "1280"}[i], []string{"2048", "1"}[i])
+		p.snapshot(t, s, replica)
+		if err := c.ActivateSnapshot(ctx, s); err != nil {
 			t.Fatal(err)
 		}
 	}
-	compare := func() error {
-		_, err := p.client.ChunkDeltas(t.Context(), v, "gbtest-one", "gbtest-two")
-		return err
+	files, err := c.ImageFiles(ctx, v, "gbtest-two", "chunks")
+	if err != nil {
+		t.Fatal(err)
 	}
-	held := func() string { return strings.TrimSpace(p.script(t, "dmsetup status "+pool+" | awk '{ print $7 }'")) }
-	if err := compare(); err != nil || held() != "-" {
-		t.Fatalf("%v, held %s", err, held())
+	deltas, err := c.ChunkDeltas(ctx, v, "gbtest-one", "gbtest-two")
+	if err != nil {
+		t.Fatal(err)
 	}
-	p.script(t, "dmsetup message "+pool+" 0 reserve_metadata_snap")
-	if err := compare(); err == nil || !strings.Contains(err.Error(), "dmsetup message "+pool+" 0 release_metadata_snap") || held() == "-" {
-		t.Errorf("held by another: %v, held %s", err, held())
+	changes, err := c.ImageChanges(ctx, v, gluster.ChangesRequest{
+		Old: "gbtest-one", Now: "gbtest-two", Deltas: deltas, File: "chunks", GFID: files.GFID, Since: time.Unix(1, 0),
+	})
+	if err != nil || len(changes) != 2 {
+		t.Fatalf("%v, %v", changes, err)
 	}
-	p.script(t, "dmsetup status "+pool+" | awk '{ print $7 }' >/run/lock/glusterbackupd-"+pool)
-	if err := compare(); err != nil || held() != "-" {
-		t.Errorf("left by a killed one: %v, held %s", err, held())
+	for i, found := range changes {
+		all, written := int64(0), false
+		for _, r := range found[0] {
+			all += r[1] - r[0]
+			written = written || r[0] <= 1280*4096 && r[1] >= 1281*4096
+		}
+		if !written || all > 256<<10 {
+			t.Errorf("brick %d: a block at %d was written, and changes are %v", i, 1280*4096, found)
+		}
+	}
+
+	p.assertNotHeld(t)
+	check := func(volume string) error {
+		v, err := c.Volume(ctx, volume)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.CheckChunks(ctx, v)
+	}
+	if err := check(replica); err != nil {
+		t.Error(err)
+	}
+	if err := check(plain); err == nil {
+		t.Errorf("volume %s on no thin pool can be compared", plain)
+	}
+	p.script(t, "dmsetup message "+chunkPool+" 0 reserve_metadata_snap")
+	_, err = c.ChunkDeltas(ctx, v, "gbtest-one", "gbtest-two")
+	if !errors.Is(err, gluster.ErrMetadataHeld) || !strings.Contains(err.Error(), "dmsetup message "+chunkPool+" 0 release_metadata_snap") {
+		t.Errorf("held by another: %v", err)
+	}
+	if err := check(replica); !errors.Is(err, gluster.ErrMetadataHeld) {
+		t.Errorf("the check says %v", err)
+	}
+	// It is still held, and now the note of a killed one says that it is ours.
+	p.script(t, "root=$("+heldRoot+"); [ \"$root\" != - ]; echo \"$root\" >/run/lock/glusterbackupd-"+chunkPool)
+	if _, err = c.ChunkDeltas(ctx, v, "gbtest-one", "gbtest-two"); err != nil {
+		t.Errorf("left by a killed one: %v", err)
+	}
+	p.assertNotHeld(t)
+}
+
+// assertNotHeld fails the test if the pool's metadata is still held.
+func (p *platform) assertNotHeld(t *testing.T) {
+	t.Helper()
+	if root := strings.TrimSpace(p.script(t, heldRoot)); root != "-" {
+		t.Errorf("the pool's metadata is still held: %s", root)
 	}
 }

@@ -72,6 +72,7 @@ func TestPlatform(t *testing.T) {
 	t.Run("no answer in time", p.testTimeout)
 	t.Run("hosts", p.testHosts)
 	t.Run("pools", p.testPools)
+	t.Run("chunks", p.testChunks)
 	t.Run("brick down", p.testBrickDown)
 	t.Run("volume stopped", p.testStopped)
 	t.Run("stale mount", p.testStale)

@@ -34,6 +34,9 @@ func (c *checker) images(ctx context.Context, a *app, targets []daemon.Target, e
 	if err := a.daemon.CheckLocking(ctx, targets[0]); err != nil {
 		c.add(check, "", err)
 	}
+	if err := a.daemon.CheckChunks(ctx, targets[0]); err != nil {
+		c.warn(check, fmt.Sprintf("[copy] track_chunks spares nothing here: %v", err), remedyOf(err))
+	}
 	l, err := a.daemon.CheckImages(ctx, targets[0])
 	if err != nil {
 		c.add(check, "", fmt.Errorf("volume %s: %w", volume, err))

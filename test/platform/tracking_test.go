@@ -90,6 +90,9 @@ func TestTrackedChunks(t *testing.T) {
 	b.keepSnapshots()
 	chunks := func(s string) string { return s + "[copy]\ntrack_chunks = true\n" }
 	b.configure(chunks)
+	if o := b.run("check"); strings.Contains(o.stdout, "track_chunks") {
+		t.Errorf("check says %s", o.stdout)
+	}
 	img := b.image("shop/db")
 	path := b.live(img)
 	const offset, size = 7*shard + 4<<20, 16 << 20
