@@ -132,9 +132,10 @@ type ImageResult struct {
 	Written, Punched int64
 	// Unread is how much was not read from the source.
 	Unread int64
-	// Missed is how much had changed although the reference vouched for it, in
-	// whole pieces, and how much was not zeros although Zero vouched for that, in blocks;
-	// the one is only looked for with Audit, the other there and in one piece of 256.
+	// Missed is how much had changed although the reference vouched for it, in whole
+	// pieces or blocks, and how much was not zeros although Zero vouched for that, in
+	// blocks. The one is looked for with Audit and in what Check picks, the other with
+	// AuditZero and in one piece of 256.
 	Missed int64
 	// Rotten is how much of the previous image is no longer what it was, or cannot be
 	// read, in whole pieces or blocks, of what was looked at. The target has that right.

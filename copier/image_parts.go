@@ -2,20 +2,19 @@ package copier
 
 import (
 	"crypto/sha256"
+	"io"
 	"iter"
 )
 
-// fromBoth reads those blocks of a piece from the source that can have changed, and has
-// the others from the previous image. It reports false where all has to be read: where
-// every block can have changed, where it is not known what the previous image has, and
-// in one piece of unchangedSample.
-func (j *imageJob) fromBoth(p *piece, was string, scratch []byte) (bool, error) {
-	kept := j.unchangedBlocks(p)
-	if kept == nil || p.number%unchangedSample == unchangedSample-1 {
-		return false, nil
-	}
+// fromBoth reads those blocks of a piece from the source that are not kept, and has the
+// others from the previous image. It reports false where all has to be read, because it
+// is not known what the previous image has.
+func (j *imageJob) fromBoth(p *piece, was string, kept []bool, scratch []byte) (bool, error) {
 	before := j.blocksBefore(p, was, p.buf)
 	if before == nil {
+		if !j.Compare {
+			j.rotten.Add(int64(len(p.buf)))
+		}
 		return false, nil
 	}
 	for r, keep := range j.blockRuns(p, func(start int) bool { return kept[start/j.BlockSize] }) {
@@ -29,6 +28,7 @@ func (j *imageJob) fromBoth(p *piece, was string, scratch []byte) (bool, error) 
 	j.hasher.SumBlocks(p.buf, p.blocks, kept)
 	sum := sha256.Sum256(p.blocks)
 	copy(j.sums[p.number*sha256.Size:], sum[:])
+	j.checkUnchanged(p, before)
 	j.swapBlocks(p, was)
 	if j.Compare {
 		return true, j.applyBlocks(p, before, kept, scratch)
@@ -37,71 +37,65 @@ func (j *imageJob) fromBoth(p *piece, was string, scratch []byte) (bool, error) 
 	return true, err
 }
 
-// unchangedSample is of how many pieces one is read, whatever Unchanged says of parts of
-// it: so that one who is always wrong is found out at once.
-const unchangedSample = 256
-
-// unchangedBlocks says of each block of a piece whether Unchanged vouches for it; nil is
-// for none.
-func (j *imageJob) unchangedBlocks(p *piece) (kept []bool) {
-	if j.Reference.Unchanged == nil {
-		return nil
-	}
-	for start := 0; start < len(p.buf); start += j.BlockSize {
-		n := min(j.BlockSize, len(p.buf)-start)
-		if !j.Reference.Unchanged(p.off+int64(start), int64(n)) {
+// keptBlocks says of each block of a piece whether it is to be taken from the previous
+// image: Unchanged vouches for it, and Check does not want to see it. It is nil when
+// Unchanged vouches for none.
+func (j *imageJob) keptBlocks(p *piece) (kept []bool) {
+	for i := range j.hasher.Blocks(len(p.buf)) {
+		off, n := j.blockAt(p, i)
+		if !j.unchanged(off, n) {
 			continue
 		}
 		if kept == nil {
 			kept = make([]bool, j.hasher.Blocks(len(p.buf)))
 		}
-		kept[start/j.BlockSize] = true
+		kept[i] = j.Reference.Check == nil || !j.Reference.Check(off, n)
 	}
 	return kept
 }
 
+// blockAt returns where a block of a piece lies in the image.
+func (j *imageJob) blockAt(p *piece, i int) (off, n int64) {
+	start := i * j.BlockSize
+	return p.off + int64(start), int64(min(j.BlockSize, len(p.buf)-start))
+}
+
+// unchanged reports whether Unchanged vouches for the n bytes at off.
+func (j *imageJob) unchanged(off, n int64) bool {
+	return j.Reference.Unchanged != nil && j.Reference.Unchanged(off, n)
+}
+
 // blocksBefore returns the digests of the blocks of the previous image's piece, or nil
-// when they are not known. Where the target is no clone, into gets the piece.
+// when it is not what it was: from Blocks, or else from that piece, which into then has.
 func (j *imageJob) blocksBefore(p *piece, was string, into []byte) []byte {
 	before := make([]byte, j.hasher.Blocks(len(p.buf))*sha256.Size)
-	if j.Compare {
-		if j.Blocks == nil || readFull(j.Blocks, "read digests", before, p.off/int64(j.BlockSize)*sha256.Size) != nil {
-			return nil
-		}
-	} else {
-		into = into[:len(p.buf)]
-		if readFull(j.Reference.Image, "read reference", into, p.off) != nil {
-			j.rotten.Add(int64(len(p.buf)))
-			return nil
-		}
-		j.hasher.SumBlocks(into, before, nil)
+	right := func() bool {
+		sum := sha256.Sum256(before)
+		return string(sum[:]) == was
 	}
-	if sum := sha256.Sum256(before); string(sum[:]) != was {
-		if !j.Compare {
-			j.rotten.Add(int64(len(p.buf)))
+	var last io.ReaderAt = j.Reference.Image
+	if j.Compare {
+		last = j.Target
+		if j.Blocks != nil && readFull(j.Blocks, "read digests", before, p.off/int64(j.BlockSize)*sha256.Size) == nil && right() {
+			return before
 		}
+	}
+	into = into[:len(p.buf)]
+	if readFull(last, "read reference", into, p.off) != nil {
+		return nil
+	}
+	if j.hasher.SumBlocks(into, before, nil); !right() {
 		return nil
 	}
 	return before
 }
 
-// checkUnchanged counts those blocks of a piece, of which all was read, that are others
-// than before although Unchanged vouches for them. Without before they are looked for
-// where the target is no clone.
-func (j *imageJob) checkUnchanged(p *piece, was string, before, scratch []byte) {
-	kept := j.unchangedBlocks(p)
-	if kept == nil {
-		return
-	}
-	if before == nil && !j.Compare {
-		before = j.blocksBefore(p, was, scratch)
-	}
-	if before == nil {
-		return
-	}
-	for start := 0; start < len(p.buf); start += j.BlockSize {
-		if kept[start/j.BlockSize] && !j.sameBlock(p, before, start) {
-			j.missed.Add(int64(min(j.BlockSize, len(p.buf)-start)))
+// checkUnchanged counts those blocks of a piece that are others than before although
+// Unchanged vouches for them.
+func (j *imageJob) checkUnchanged(p *piece, before []byte) {
+	for i := range j.hasher.Blocks(len(p.buf)) {
+		if off, n := j.blockAt(p, i); j.unchanged(off, n) && !j.sameBlock(p, before, i*j.BlockSize) {
+			j.missed.Add(n)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/glusterbackupd/glusterbackupd/copier"
+	"github.com/glusterbackupd/glusterbackupd/manifest"
 )
 
 // TestCopyImageParts copies changing images of which it is known in which blocks they
@@ -27,9 +28,16 @@ func TestCopyImageParts(t *testing.T) {
 		want, wantBlocks := piecesIn(now, piece, size)
 		unchanged := shards(old, now, size)
 		c := copier.ImageCopy{
-			Source: tracked{now, t, unchanged}, PieceSize: piece, BlockSize: size, Workers: 1 + r.IntN(4), Digest: copier.PieceDigests,
+			PieceSize: piece, BlockSize: size, Workers: 1 + r.IntN(4), Digest: copier.PieceDigests,
 			Reference: &copier.ImageReference{Pieces: was, Image: old, Unchanged: unchanged},
 		}
+		check := func(int64, int64) bool { return false }
+		if r.IntN(2) == 0 {
+			check = func(off, _ int64) bool { return off/int64(size)%5 == 2 }
+			c.Reference.Check = check
+		}
+		read := func(off, n int64) bool { return unchanged(off, n) && !check(off, n) }
+		c.Source = tracked{now, t, func(off, n int64) bool { return n == int64(size) && read(off, n) }}
 		zero := shards(&memory{data: make([]byte, len(now.data))}, now, block)
 		if r.IntN(2) == 0 {
 			c.Zero = zero
@@ -59,7 +67,7 @@ func TestCopyImageParts(t *testing.T) {
 		if diff := cmp.Diff(target.touched(size), res.Touched); diff != "" {
 			t.Fatalf("seed %d: touched blocks: %s", seed, diff)
 		}
-		if kept := vouchedFor(now, size, unchanged); !damage && res.Unread < kept || c.Zero == nil && res.Unread > kept {
+		if kept := vouchedFor(now, size, read); !damage && res.Unread < kept || c.Zero == nil && res.Unread > kept {
 			t.Fatalf("seed %d: %d bytes were not read, %d have not changed", seed, res.Unread, kept)
 		}
 		unread += res.Unread
@@ -80,40 +88,54 @@ func vouchedFor(m *memory, size int, unchanged func(off, n int64) bool) (kept in
 	return kept
 }
 
-// TestCopyImagePartsLies has somebody vouch for a block that has changed, beside one for
-// which nobody does: one piece of 256 is read in any case, and all in an audit.
+// TestCopyImagePartsLies has somebody vouch for blocks that have changed: for every second
+// one, or for all. What is checked is found, and all of it in an audit; with digests of
+// the blocks or without.
 func TestCopyImagePartsLies(t *testing.T) {
-	const piece, count = 2 * block, 256
+	const piece, count = 2 * block, 40
 	old := image(count * piece)
 	now := old.clone()
-	for i := range count {
-		now.data[i*piece] ^= 1
-		now.data[i*piece+block] ^= 1
+	for i := range 2 * count {
+		now.data[i*block] ^= 1
 	}
 	want, _ := piecesIn(now, piece, block)
-	second := func(off, n int64) bool { return off%piece == block && n == block }
-	for _, clone := range []bool{false, true} {
-		for _, audit := range []bool{false, true} {
-			was, blocks := piecesIn(old, piece, block)
-			target := &memory{data: make([]byte, len(old.data))}
-			c := copier.ImageCopy{
-				Source: now, Target: target, PieceSize: piece, BlockSize: block, Digest: copier.PieceDigests, Fresh: !clone,
-				Reference: &copier.ImageReference{Pieces: was, Image: old, Unchanged: second, Audit: audit},
-			}
-			if clone {
-				target = old.clone()
-				c.Target, c.Compare, c.Blocks, c.Reference.Data = target, true, &memory{data: blocks}, target.dataRuns
-			}
-			res, err := copier.CopyImage(t.Context(), c)
-			missed, unread := int64(block), int64((count-1)*block)
-			if audit {
-				missed, unread = count*block, 0
-			}
-			if err != nil || res.Missed != missed || res.Unread != unread || res.Rotten != 0 {
-				t.Errorf("clone %v, audit %v: %+v, %v", clone, audit, res, err)
-			}
-			if right := bytes.Equal(target.data, now.data) && res.Pieces == want; right != audit {
-				t.Errorf("clone %v, audit %v: the target is right: %v", clone, audit, right)
+	second := func(off, n int64) bool { return off%piece == block && n <= block }
+	all := func(int64, int64) bool { return true }
+	third := func(off, _ int64) bool { return off%(3*block) == 0 }
+	for name, unchanged := range map[string]func(off, n int64) bool{"second": second, "all": all} {
+		for _, clone := range []string{"", "clone", "clone without digests"} {
+			for _, audit := range []bool{false, true} {
+				was, blocks := piecesIn(old, piece, block)
+				target := &memory{data: make([]byte, len(old.data))}
+				c := copier.ImageCopy{
+					Source: now, Target: target, PieceSize: piece, BlockSize: block, Digest: copier.PieceDigests, Fresh: clone == "",
+					Reference: &copier.ImageReference{Pieces: was, Image: old, Unchanged: unchanged, Check: third, Audit: audit},
+				}
+				if clone != "" {
+					target = old.clone()
+					c.Target, c.Compare, c.Reference.Data = target, true, target.dataRuns
+				}
+				if clone == "clone" {
+					c.Blocks = &memory{data: blocks}
+				}
+				res, err := copier.CopyImage(t.Context(), c)
+				var missed, unread int64
+				for off := int64(0); off < now.Size(); off += block {
+					switch vouched := unchanged(off, block); {
+					case vouched && (audit || third(off, block)):
+						missed += block
+					case vouched:
+						unread += block
+					}
+				}
+				right := bytes.Equal(target.data, now.data) && res.Pieces == want
+				res.Pieces, res.Touched = manifest.Pieces{}, nil // They are long.
+				if err != nil || res.Missed != missed || res.Unread != unread || res.Rotten != 0 {
+					t.Errorf("%s, %s, audit %v: %+v, %v; missed %d, unread %d", name, clone, audit, res, err, missed, unread)
+				}
+				if right != audit {
+					t.Errorf("%s, %s, audit %v: the target is right: %v", name, clone, audit, right)
+				}
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/glusterbackupd/glusterbackupd/manifest"
 )
@@ -25,6 +26,10 @@ type ImageReference struct {
 	// previous image; nil vouches for nothing. It is called from several goroutines
 	// at a time.
 	Unchanged func(off, n int64) bool
+	// Check picks ranges of which the source is read although Unchanged vouches for them,
+	// to see whether that is right; nil picks none. It is called as Unchanged is, for
+	// single blocks.
+	Check func(off, n int64) bool
 	// Audit reads all of the source all the same, to see whether Unchanged is right,
 	// and with Compare all of the target, to see whether the previous image is still
 	// what it was. The result counts where they are not, and the target is right in any
@@ -49,19 +54,11 @@ func (r *ImageReference) check(c *ImageCopy) error {
 	return nil
 }
 
-// vouched reports whether a piece need not be read from the source.
-func (j *imageJob) vouched(p *piece) bool {
-	return j.Reference.Unchanged != nil && j.Reference.Unchanged(p.off, int64(len(p.buf)))
-}
-
 func (j *imageJob) oneWithReference(p *piece, scratch []byte) error {
-	vouched, was := j.vouched(p), j.Reference.Pieces.Of(p.number)
-	if !j.Reference.Audit {
-		from := j.fromBoth
-		if vouched {
-			from = j.fromReference
-		}
-		done, err := from(p, was, scratch)
+	was := j.Reference.Pieces.Of(p.number)
+	kept := j.keptBlocks(p)
+	if kept != nil && !j.Reference.Audit {
+		done, err := j.fromLast(p, was, kept, scratch)
 		if done || err != nil {
 			return err
 		}
@@ -71,12 +68,8 @@ func (j *imageJob) oneWithReference(p *piece, scratch []byte) error {
 	}
 	same := j.note(p) == was
 	before := j.swapBlocks(p, was)
-	switch {
-	case same:
-	case vouched:
-		j.missed.Add(int64(len(p.buf)))
-	default:
-		j.checkUnchanged(p, was, before, scratch)
+	if !same {
+		j.missedBy(p, was, before, kept != nil, scratch)
 	}
 	switch {
 	case !j.Compare || j.Reference.Audit:
@@ -97,10 +90,35 @@ func (j *imageJob) oneWithReference(p *piece, scratch []byte) error {
 	return err
 }
 
+// fromLast takes what is kept of a piece from the previous image. It reports false when
+// all of the piece has to be read.
+func (j *imageJob) fromLast(p *piece, was string, kept []bool, scratch []byte) (bool, error) {
+	if !slices.Contains(kept, false) {
+		return j.fromReference(p, was)
+	}
+	return j.fromBoth(p, was, kept, scratch)
+}
+
+// missedBy counts how much of a piece, of which all was read and which has changed, had
+// been vouched for. With look, it looks for it in the previous image where before does
+// not tell.
+func (j *imageJob) missedBy(p *piece, was string, before []byte, look bool, scratch []byte) {
+	if n := int64(len(p.buf)); j.unchanged(p.off, n) {
+		j.missed.Add(n)
+		return
+	}
+	if before == nil && look {
+		before = j.blocksBefore(p, was, scratch)
+	}
+	if before != nil {
+		j.checkUnchanged(p, before)
+	}
+}
+
 // fromReference takes a piece that has not changed from the previous image. A clone
 // has it already. It reports false when the previous image no longer has what it
 // had, so that the source has to be read.
-func (j *imageJob) fromReference(p *piece, was string, _ []byte) (bool, error) {
+func (j *imageJob) fromReference(p *piece, was string) (bool, error) {
 	n := int64(len(p.buf))
 	if j.Compare {
 		copy(j.sums[p.number*sha256.Size:], was)

@@ -287,7 +287,7 @@ func openLast(path string, size int64) (*copier.ImageFile, error) {
 func (k *tracked) reference(last, target *copier.ImageFile) *copier.ImageReference {
 	r := &copier.ImageReference{Pieces: k.pieces, Image: last, Data: target.Data, Audit: k.audit}
 	if k.changes != nil {
-		r.Unchanged = k.changes.Unchanged
+		r.Unchanged, r.Check = k.changes.Unchanged, k.changes.Check
 	}
 	return r
 }
@@ -296,8 +296,12 @@ func (k *tracked) reference(last, target *copier.ImageFile) *copier.ImageReferen
 func (d *Daemon) tellImage(k *tracked, res copier.ImageResult) {
 	if res.Missed > 0 {
 		k.now = nil // Nothing is to be built on what they say.
-		d.log.Error("parts of the image were written although the bricks did not say so; this backup is right, earlier ones are wrong there: set [copy] track_images = false",
-			"claim", k.claim, "image", k.image, "bytes", res.Missed)
+		remedy := "set [copy] track_images = false"
+		if d.o.TrackChunks { // What says more is the first to be doubted.
+			remedy = "set [copy] track_chunks = false"
+		}
+		d.log.Error("parts of the image were written although the bricks did not say so; this backup is right, earlier ones are wrong there",
+			"remedy", remedy, "claim", k.claim, "image", k.image, "bytes", res.Missed)
 	}
 	if res.Rotten > 0 {
 		d.log.Error("parts of the image in the last backup are no longer what was written; this backup is right, that one is damaged: glusterbackupd verify names it",

@@ -68,7 +68,10 @@ func (c *Client) chunkDelta(ctx context.Context, cmd Commander, old, now string)
 	if err != nil {
 		return nil, err
 	}
-	out, err := cmd.Run(ctx, c.hostCommand("sh", "-c", deltaScript, "sh", pool.name, "/dev/mapper/"+pool.metadata, before.id, after.id)...)
+	if err := c.thinDeltaWorks(ctx, cmd); err != nil {
+		return nil, err
+	}
+	out, err := cmd.Run(ctx, c.hostCommand("sh", "-c", deltaScript, "sh", pool.name, "/dev/mapper/"+pool.metadata, before.id, after.id, noteDir)...)
 	if err != nil {
 		return nil, fmt.Errorf("compare thin volumes %s and %s of pool %s: %w", before.id, after.id, pool.name, err)
 	}
@@ -91,6 +94,9 @@ func (c *Client) CheckChunks(ctx context.Context, v Volume) error {
 		if err != nil {
 			return err
 		}
+		if err := c.thinDeltaWorks(ctx, cmd); err != nil {
+			return err
+		}
 		out, err := cmd.Run(ctx, c.hostCommand("sh", "-c", chunkToolsScript, "sh", pool.name)...)
 		if err != nil {
 			return err
@@ -105,7 +111,7 @@ func (c *Client) CheckChunks(ctx context.Context, v Volume) error {
 // chunkToolsScript looks for what the scripts of ChunkDeltas and ImageChanges run, and
 // prints what is held.
 const chunkToolsScript = `set -eu
-for program in thin_delta flock timeout filefrag awk xargs; do
+for program in flock timeout grep filefrag awk xargs; do
 	command -v "$program" >/dev/null || { echo "$program is missing" >&2; exit 1; }
 done
 dmsetup status "$1" | awk '{ print $7 }'`
@@ -192,26 +198,67 @@ func (c *Client) deviceMapper(ctx context.Context, cmd Commander, device string,
 
 // deltaScript compares two volumes of a pool while the pool holds a copy of its metadata.
 // Which one that is stands in a file while it is held, so that after a kill the next one
-// can free it; the file does not outlive the host's boot, and then a person has to.
+// can free it; the file does not outlive the host's boot, and then a person has to. While
+// the copy is made and let go, signals wait; with --foreground they reach thin_delta too.
 const deltaScript = `set -eu
-pool=$1 file=/run/lock/glusterbackupd-$1
-command -v thin_delta >/dev/null || { echo 'thin_delta (thin-provisioning-tools) is missing' >&2; exit 1; }
-held() { dmsetup status "$pool" | awk '{ print $7 }'; }
-release() { dmsetup message "$pool" 0 release_metadata_snap; : >"$file"; }
-exec 9>>"$file"
-flock -w 60 9
-root=$(held)
+pool=$1 note=$5/$1
+held() {
+	root=$(dmsetup status "$pool" | awk '{ print $7 }')
+	case $root in
+	-) ;;
+	'' | *[!0-9]*) echo "pool $pool does not say what it holds: $root" >&2; exit 1 ;;
+	esac
+}
+release() {
+	trap '' HUP INT TERM PIPE
+	dmsetup message "$pool" 0 release_metadata_snap
+	: >"$note"
+	trap - EXIT HUP INT TERM PIPE
+}
+mkdir -p -m 700 "${note%/*}"
+exec 9>>"$note"
+flock -w 200 9
+held
 if [ "$root" != - ]; then
-	if [ "$root" != "$(cat "$file")" ]; then echo "held $root"; exit; fi
+	if [ "$root" != "$(cat "$note")" ]; then echo "held $root"; exit; fi
 	release
 fi
+: >"$note"
+trap '' HUP INT TERM PIPE
 dmsetup message "$pool" 0 reserve_metadata_snap
 trap release EXIT
+held
+echo "$root" >"$note"
 trap 'exit 1' HUP INT TERM PIPE
-held >"$file"
-timeout 120 thin_delta --metadata-snap --snap1 "$3" --snap2 "$4" "$2" 9>&- | grep -v '<same '
-trap - EXIT
+timeout --foreground 120 thin_delta --metadata-snap --snap1 "$3" --snap2 "$4" "$2" 9>&- | grep -v '<same ' 9>&-
 release`
+
+// noteDir is where the notes are, for root only.
+const noteDir = "/run/glusterbackupd/pools"
+
+// thinDeltaWorks asks a host for the version of its thin_delta. Up to 0.6 it could lose
+// the end of a range; from 1.0.0 to 1.0.5 it does not compare all of a range, or does not
+// know its options (jthornber/thin-provisioning-tools, fixed in 0.7.0 and 1.0.6).
+func (c *Client) thinDeltaWorks(ctx context.Context, cmd Commander) error {
+	out, err := cmd.Run(ctx, c.hostCommand("thin_delta", "--version")...)
+	if err != nil {
+		return fmt.Errorf("thin_delta (thin-provisioning-tools): %w", err)
+	}
+	version := thinDeltaVersion.FindStringSubmatch(string(out))
+	if version == nil {
+		return fmt.Errorf("version of thin_delta: %w %q", ErrAnswer, firstLine(string(out)))
+	}
+	var n [3]int
+	for i := range n {
+		n[i], _ = strconv.Atoi(version[i+1]) // A few digits.
+	}
+	if slices.Compare(n[:], []int{0, 7, 0}) < 0 || n[0] == 1 && n[1] == 0 && n[2] < 6 {
+		return fmt.Errorf("thin_delta %d.%d.%d misses changes: thin-provisioning-tools 0.7.0 to 0.9.0, or 1.0.6 and newer, are needed", n[0], n[1], n[2])
+	}
+	return nil
+}
+
+var thinDeltaVersion = regexp.MustCompile(`^(?:thin_delta )?([0-9]{1,5})\.([0-9]{1,5})\.([0-9]{1,5})[^\n]*\s*$`)
 
 // parseDelta reads the XML of thin_delta, without what is the same. Chunks that are not
 // named have the same block of the pool in both volumes, or none.

@@ -87,7 +87,7 @@ func (p *platform) testChunks(t *testing.T) {
 		t.Errorf("the check says %v", err)
 	}
 	// It is still held, and now the note of a killed one says that it is ours.
-	p.script(t, "root=$("+heldRoot+"); [ \"$root\" != - ]; echo \"$root\" >/run/lock/glusterbackupd-"+chunkPool)
+	p.script(t, "root=$("+heldRoot+"); [ \"$root\" != - ]; echo \"$root\" >/run/glusterbackupd/pools/"+chunkPool)
 	if _, err = c.ChunkDeltas(ctx, v, "gbtest-one", "gbtest-two"); err != nil {
 		t.Errorf("left by a killed one: %v", err)
 	}

@@ -57,8 +57,8 @@ func TestParseDelta(t *testing.T) {
 
 func TestParseChanges(t *testing.T) {
 	delta := gluster.ChunkDelta{{40000, 50000}}
-	const old = "stat 0 80\n0 1 80 0-40960-4096\nstat " + gfid + ".5 8\n5 1 8 0-4096-90000\nstat " + gfid + ".6 0\n6 0 0\n"
-	const now = "stat 0 80\n0 1 80 0-40960-4096\nstat " + gfid + ".6 8\n6 1 8 4096-8192-90000\nstat " + gfid + ".7 0\n7 0 0\n"
+	const old = "stat 0 80\nnew\n+ 0-40960-4096\n0 1 80\nstat " + gfid + ".5 8\n5 1 8 0-4096-90000\nstat " + gfid + ".6 0\n6 0 0\n"
+	const now = "stat 0 80\nnew\n+ 5-7-9\nnew\n+ 0-40960-4096\n0 1 80\nstat " + gfid + ".6 8\n6 1 8 4096-8192-90000\nstat " + gfid + ".7 0\n7 0 0\n"
 	got, err := gluster.ParseChanges(old+"end\n"+now+"end\n", gfid, delta)
 	want := gluster.BrickChanges{0: {{35904, 40960}}, 6: {{4096, 8192}}} // Nothing is known of 5 and 7.
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
@@ -66,6 +66,7 @@ func TestParseChanges(t *testing.T) {
 	}
 	for name, bad := range map[string]string{
 		"nothing":     "",
+		"two in one":  "+ 0-5-6 7-8-9\n0 2 16\nend\nend\n",
 		"one":         old + "end\n",
 		"cut off":     old + "end\n" + now,
 		"three parts": "end\n0 1 8 0-4096\nend\n",
@@ -239,8 +240,12 @@ func TestChunkDeltaRefuses(t *testing.T) {
 		"dmsetup table":           slices.Concat(good, []string{"0 2457600 cache 253:0 253:1\n"}),
 		"dmsetup info":            slices.Concat(good, []string{pool, "-pool\n"}),
 		"unexpected answer":       slices.Concat(good, []string{pool, name, "a b\n"}),
-		"0 release_metadata_snap": slices.Concat(good, []string{pool, name, meta, "held 17\n"}),
-		"thin_delta":              slices.Concat(good, []string{pool, name, meta, "<superblock/>"}),
+		"0.6.9 misses changes":    slices.Concat(good, []string{pool, name, meta, "0.6.9\n"}),
+		"1.0.4 misses changes":    slices.Concat(good, []string{pool, name, meta, "thin_delta 1.0.4\n"}),
+		"version of thin_delta":   slices.Concat(good, []string{pool, name, meta, "usage: thin_delta\n"}),
+		"0 release_metadata_snap": slices.Concat(good, []string{pool, name, meta, "0.7.3\n", "held 17\n"}),
+		"thin_delta: ":            slices.Concat(good, []string{pool, name, meta, "thin_delta 1.0.6\n", "<superblock/>"}),
+		"not one difference":      slices.Concat(good, []string{pool, name, meta, "0.9.0\n", "<superblock/>"}),
 	} {
 		a := &answers{out: out}
 		_, err := gluster.ChunkDeltaOf(t.Context(), a, "/old", "/now")

@@ -29,8 +29,11 @@ var (
 	ChangedRanges = changedRanges
 )
 
-// ChangesScript is what ImageChanges runs.
-const ChangesScript = changesScript
+// ChangesScript is what ImageChanges runs, DeltaScript what ChunkDeltas does.
+const (
+	ChangesScript = changesScript
+	DeltaScript   = deltaScript
+)
 
 // Extent is a part of a file with data.
 type Extent = extent

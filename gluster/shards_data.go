@@ -74,10 +74,11 @@ echo end`
 // dataProgram shortens what filefrag says of each file: a line with its name, size and
 // block size, a headline, lines of its extents with number, first and last block, and a
 // line at the end. It prints the piece's number, how many extents it has, with how many
-// blocks of 512 bytes, and the units with data; with a unit of 0, the extents with data:
-// from, to, and where on the device, in bytes. Of a file of which anything is not so,
-// nothing, nor where an extent is anything but data or space that is reserved: "merged"
-// is what filefrag guesses where the file system does not tell.
+// blocks of 512 bytes, and the units with data; with a unit of 0, before that and line by
+// line the extents with data: from, to, and where on the device, in bytes. Of a file of
+// which anything is not so, it does not print the piece, nor where an extent is anything
+// but data or space that is reserved: "merged" is what filefrag guesses where the file
+// system does not tell.
 const dataProgram = `/^Filesystem type is: / || /^Filesystem cylinder groups / { next }
 /^File size of / {
 	good = match($0, / is [0-9]+ \([0-9]+ blocks? of [0-9]+ bytes\)$/) > 0
@@ -85,7 +86,9 @@ const dataProgram = `/^Filesystem type is: / || /^Filesystem cylinder groups / {
 	number = piece
 	if (number == "") { number = name; sub(/^.*\./, "", number) }
 	sub(/^.* of /, "", rest); block = rest + 0
-	units = ""; last = -2; extents = headlines = after = sectors = 0; next
+	units = ""; last = -2; extents = headlines = after = sectors = 0
+	if (unit == 0) print "new"
+	next
 }
 /^ ext: / { if (++headlines > 1) good = 0; next }
 /^ *[0-9]+: +[0-9]+\.\. *[0-9]+: / {
@@ -96,7 +99,7 @@ const dataProgram = `/^Filesystem type is: / || /^Filesystem cylinder groups / {
 	if ($2 + 0 < after || $3 + 0 < $2 + 0) good = 0
 	after = $3 + 1; sectors += (after - $2) * block / 512
 	if (unwritten) next
-	if (unit == 0) { units = units sprintf(" %.0f-%.0f-%.0f", $2 * block, after * block, $4 * block); next }
+	if (unit == 0) { printf "+ %.0f-%.0f-%.0f\n", $2 * block, after * block, $4 * block; next }
 	from = int($2 * block / unit); to = int((after * block - 1) / unit)
 	if (from <= last) from = last + 1
 	if (to < from) next
@@ -115,13 +118,17 @@ func parseData(out, gfid string) (BrickData, error) { return parsePieces(out, gf
 // parsePieces reads what dataProgram prints of pieces, between lines with their blocks
 // and one at the end.
 func parsePieces[T any](out, gfid string, parse func(fields []string) (T, error)) (map[int64]T, error) {
-	p := pieces[T]{map[int64]T{}, map[int64]int64{}, parse}
+	p := pieces[T]{known: map[int64]T{}, blocks: map[int64]int64{}, parse: parse}
 	ended := false
 	for line := range strings.Lines(out) {
 		fields := strings.Fields(line)
 		var err error
 		switch ended = len(fields) == 1 && fields[0] == "end"; {
 		case ended:
+		case len(fields) == 1 && fields[0] == "new":
+			p.fields = nil
+		case len(fields) == 2 && fields[0] == "+":
+			p.fields = append(p.fields, fields[1])
 		case len(fields) == 3 && fields[0] == "stat":
 			err = p.addBlocks(fields[1:], gfid)
 		default:
@@ -142,6 +149,7 @@ type pieces[T any] struct {
 	known  map[int64]T
 	blocks map[int64]int64 // Of 512 bytes, by stat.
 	parse  func(fields []string) (T, error)
+	fields []string // What was said of the next piece so far.
 }
 
 func (p pieces[T]) addBlocks(fields []string, gfid string) error {
@@ -156,7 +164,7 @@ func (p pieces[T]) addBlocks(fields []string, gfid string) error {
 }
 
 // add adds what is known of one piece, unless its extents do not account for its blocks.
-func (p pieces[T]) add(fields []string) error {
+func (p *pieces[T]) add(fields []string) error {
 	if len(fields) < 3 {
 		return ErrAnswer
 	}
@@ -168,7 +176,8 @@ func (p pieces[T]) add(fields []string) error {
 	if errs != [3]error{} || number < 0 || extents < 0 {
 		return ErrAnswer
 	}
-	ranges, err := p.parse(fields[3:])
+	ranges, err := p.parse(append(p.fields, fields[3:]...))
+	p.fields = nil
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package tracking_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -39,6 +40,15 @@ func TestCompareChanged(t *testing.T) {
 			set(now, 0, 2, rewrite)
 			now.Bricks[0].Changed = ranges{2: {{-5, -1}, {shard - 1, shard + 5*block}}}
 		}, block, []int64{3*shard - block}},
+		"written, and nobody knows where": {func(_, now *tracking.State) {
+			set(now, 0, 2, func(s *tracking.Shard) { s.Changed++; s.Modified++ })
+			now.Bricks[0].Changed = ranges{2: {}}
+		}, shard, []int64{2 * shard}},
+		"written, and the arbiter does not know where": {func(_, now *tracking.State) {
+			set(now, 0, 2, func(s *tracking.Shard) { s.Changed++; s.Modified++ })
+			set(now, 1, 2, func(s *tracking.Shard) { s.Changed++; s.Modified++ })
+			now.Bricks[0].Changed, now.Bricks[1].Changed = ranges{2: {{block, block + 1}}}, ranges{2: {}}
+		}, block, []int64{2*shard + block}},
 		"another size": {func(_, now *tracking.State) {
 			set(now, 0, 2, func(s *tracking.Shard) { s.Size-- })
 			now.Bricks[0].Changed = ranges{2: {}}
@@ -92,6 +102,40 @@ func TestCompareChanged(t *testing.T) {
 				t.Error("a shard that nobody has written to has changed")
 			}
 		})
+	}
+}
+
+// TestCheck picks some of what rests on what bricks know, others each time, and nothing
+// else.
+func TestCheck(t *testing.T) {
+	const block = 64 << 10
+	picked := map[string][]int64{}
+	for _, uuid := range []string{"s2", "s3"} {
+		old, now := state(taken, "s1"), state(taken.Add(time.Hour), uuid)
+		for _, n := range []int64{0, 2} {
+			set(&now, 0, n, func(s *tracking.Shard) { s.Changed++ })
+		}
+		now.Bricks[0].Changed = map[int64][][2]int64{2: {{0, shard / 4}}}
+		c, err := tracking.Compare(old, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for off := int64(0); off < now.Size; off += block {
+			n := min(block, now.Size-off)
+			if !c.Check(off, n) {
+				continue
+			}
+			picked[uuid] = append(picked[uuid], off)
+			if off < 2*shard+shard/4 || off >= 3*shard {
+				t.Errorf("%d is checked", off)
+			}
+		}
+		if n := len(picked[uuid]); n < 4 || n > 30 { // Of 768.
+			t.Errorf("%d blocks are checked", n)
+		}
+	}
+	if slices.Equal(picked["s2"], picked["s3"]) {
+		t.Error("the same blocks are checked each time")
 	}
 }
 

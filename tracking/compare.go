@@ -2,7 +2,10 @@ package tracking
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"slices"
 	"time"
 )
@@ -29,6 +32,7 @@ func doubt(format string, args ...any) error { return &Doubt{fmt.Sprintf(format,
 type Changes struct {
 	changed parts // Whole shards, or blocks where some brick knows more.
 	shards  parts
+	seed    string // For Check.
 }
 
 // Compare returns what can have changed in the image between the snapshots of
@@ -42,7 +46,9 @@ type Changes struct {
 // take while it was down differs on another.
 //
 // Of a shard that has changed, those blocks are unchanged of which every brick that has
-// changed it knows so (Brick.Changed), in the same file, of the same size.
+// changed it knows so (Brick.Changed), in the same file, of the same size. Where a file
+// was written to, as its modification time says, and no brick knows of any block that has
+// changed, that is not believed.
 func Compare(old, now State) (Changes, error) {
 	if err := sameImage(old, now); err != nil {
 		return Changes{}, err
@@ -52,35 +58,44 @@ func Compare(old, now State) (Changes, error) {
 			return Changes{}, err
 		}
 	}
-	c := Changes{newParts(now.Size, grainOf(now)), newParts(now.Size, now.ShardSize)}
-	for i, b := range now.Bricks {
-		c.compare(old.Bricks[i], b, settled(old, i).UnixNano())
+	c := Changes{newParts(now.Size, grainOf(now)), newParts(now.Size, now.ShardSize), now.SnapshotUUID}
+	settled := make([]int64, len(old.Bricks))
+	for i := range old.Bricks {
+		settled[i] = settledAt(old, i).UnixNano()
+	}
+	for n := range c.shards.count {
+		c.compare(old, now, n, settled)
 	}
 	return c, nil
 }
 
-// compare notes what can have changed on one brick.
-func (c Changes) compare(old, now Brick, settled int64) {
-	for n := range c.shards.count {
-		was, had := old.Shards[n]
-		is, has := now.Shards[n]
-		if had == has && was == is && (!had || was.Changed < settled) {
+// compare notes what can have changed of shard n.
+func (c Changes) compare(old, now State, n int64, settled []int64) {
+	size := c.shards.size
+	whole := [][2]int64{{0, size}}
+	written, found := false, false
+	for i, b := range now.Bricks {
+		was, had := old.Bricks[i].Shards[n]
+		is, has := b.Shards[n]
+		if had == has && was == is && (!had || was.Changed < settled[i]) {
 			continue
 		}
-		size := c.shards.size
-		whole := [][2]int64{{0, size}}
 		c.shards.mark(n*size, size, whole)
-		ranges, known := now.Changed[n]
+		ranges, known := b.Changed[n]
 		if !known || !had || !has || was.Size != is.Size || was.Inode != is.Inode {
 			ranges = whole
 		}
+		written, found = written || was.Modified != is.Modified, found || len(ranges) > 0
 		c.changed.mark(n*size, size, ranges)
+	}
+	if written && !found {
+		c.changed.mark(n*size, size, whole)
 	}
 }
 
-// settled is up to when a shard must have been changed on brick i at the latest for the
+// settledAt is up to when a shard must have been changed on brick i at the latest for the
 // same change time to mean that it is unchanged.
-func settled(old State, i int) time.Time {
+func settledAt(old State, i int) time.Time {
 	return earliest(old.Taken, old.Bricks[i].Asked, old.Bricks[i].Clock).Add(-Settled)
 }
 
@@ -90,7 +105,7 @@ func settled(old State, i int) time.Time {
 func Since(old State) time.Time {
 	since := old.Taken.Add(-Settled)
 	for i := range old.Bricks {
-		since = earliest(since, settled(old, i))
+		since = earliest(since, settledAt(old, i))
 	}
 	return since
 }
@@ -168,6 +183,22 @@ func usable(b Brick) error {
 
 // Unchanged reports whether the n bytes at off are as they were.
 func (c Changes) Unchanged(off, n int64) bool { return c.changed.none(off, n) }
+
+// checked is of how many blocks that rest on what bricks know of parts of shards one is
+// read all the same.
+const checked = 64
+
+// Check picks ranges that are unchanged not because of the times of their shard, but only
+// because of what bricks know of parts of it: one of 64, at other places each time.
+func (c Changes) Check(off, n int64) bool {
+	if c.shards.none(off, n) || !c.Unchanged(off, n) {
+		return false
+	}
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, c.seed) // A hash takes everything.
+	_ = binary.Write(h, binary.LittleEndian, off)
+	return h.Sum64()%checked == 0
+}
 
 // Count returns how many shards there are and how many of them can have changed.
 func (c Changes) Count() (all, changed int) { return int(c.shards.count), c.shards.len() }
