@@ -18,12 +18,7 @@ func TestCopyImageParts(t *testing.T) {
 	var unread, damaged int64
 	for seed := range uint64(400) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		old := &memory{data: make([]byte, 1+r.IntN(80*block))}
-		old.scribble(r, r.IntN(40))
-		now := old.clone()
-		now.scribble(r, r.IntN(4))
-		size := block * (1 + r.IntN(3))
-		piece := size * (1 + r.IntN(6))
+		old, now, piece, size := changing(r)
 		was, blocks := piecesIn(old, piece, size)
 		want, wantBlocks := piecesIn(now, piece, size)
 		unchanged := shards(old, now, size)

@@ -214,6 +214,16 @@ func TestCopyImageAudit(t *testing.T) {
 	}
 }
 
+// changing returns an image, what became of it, and sizes of pieces and blocks.
+func changing(r *rand.Rand) (old, now *memory, piece, size int) {
+	old = &memory{data: make([]byte, 1+r.IntN(80*block))}
+	old.scribble(r, r.IntN(40))
+	now = old.clone()
+	now.scribble(r, r.IntN(4))
+	size = block * (1 + r.IntN(3))
+	return old, now, size * (1 + r.IntN(6)), size
+}
+
 // TestCopyImageBlocks copies changing images into clones, with what the last copy said
 // of their blocks, some of it damaged, and makes it right: of the clone only blocks are
 // read that have changed, and pieces of which nothing is known.
@@ -221,12 +231,7 @@ func TestCopyImageBlocks(t *testing.T) {
 	var spared int64
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 4))
-		old := &memory{data: make([]byte, 1+r.IntN(80*block))}
-		old.scribble(r, r.IntN(40))
-		now := old.clone()
-		now.scribble(r, r.IntN(4))
-		size := block * (1 + r.IntN(3))
-		piece := size * (1 + r.IntN(6))
+		old, now, piece, size := changing(r)
 		was, blocks := piecesIn(old, piece, size)
 		want, wantBlocks := piecesIn(now, piece, size)
 		said := &memory{data: blocks}

@@ -42,11 +42,7 @@ func (c *Client) ImageChanges(ctx context.Context, v Volume, r ChangesRequest) (
 	case !slices.Contains(plainTypes, v.Type):
 		return nil, fmt.Errorf("changes of %s: volume %s is of type %s", r.File, v.Name, v.Type)
 	}
-	before, err := c.frozenBricks(ctx, v, r.Old)
-	if err != nil {
-		return nil, err
-	}
-	after, err := c.frozenBricks(ctx, v, r.Now)
+	before, after, err := c.frozenTwice(ctx, v, r.Old, r.Now)
 	if err != nil {
 		return nil, err
 	}

@@ -35,11 +35,7 @@ var ErrMetadataHeld = errors.New("the thin pool's metadata is held for reading")
 //
 // A brick that is not the whole of a thin volume, with XFS or ext4 on it, is an error.
 func (c *Client) ChunkDeltas(ctx context.Context, v Volume, old, now string) ([]ChunkDelta, error) {
-	before, err := c.frozenBricks(ctx, v, old)
-	if err != nil {
-		return nil, err
-	}
-	after, err := c.frozenBricks(ctx, v, now)
+	before, after, err := c.frozenTwice(ctx, v, old, now)
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +45,15 @@ func (c *Client) ChunkDeltas(ctx context.Context, v Volume, old, now string) ([]
 		return err
 	})
 	return deltas, err
+}
+
+// frozenTwice returns the bricks of two active snapshots of v, in the order of its own.
+func (c *Client) frozenTwice(ctx context.Context, v Volume, old, now string) (before, after []Brick, err error) {
+	if before, err = c.frozenBricks(ctx, v, old); err != nil {
+		return nil, nil, err
+	}
+	after, err = c.frozenBricks(ctx, v, now)
+	return before, after, err
 }
 
 // chunkDelta compares what is below two folders.
