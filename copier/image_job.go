@@ -52,6 +52,7 @@ type piece struct {
 	blocks []byte        // The digests of its blocks.
 	read   chan struct{} // Closed when buf holds the data.
 	uses   atomic.Int32  // Who still needs it: worker and hasher.
+	rotten bool          // The previous image no longer has what it had.
 }
 
 func (j *imageJob) run(ctx context.Context) error {
@@ -111,7 +112,7 @@ func (j *imageJob) ready(p *piece, off int64, uses int) *piece {
 		p = &piece{buf: make([]byte, j.PieceSize)}
 	}
 	n := min(int64(j.PieceSize), j.size-off)
-	p.number, p.off, p.buf, p.read = int(off/int64(j.PieceSize)), off, p.buf[:n], make(chan struct{})
+	p.number, p.off, p.buf, p.read, p.rotten = int(off/int64(j.PieceSize)), off, p.buf[:n], make(chan struct{}), false
 	p.uses.Store(int32(uses)) //nolint:gosec // One or two.
 	return p
 }

@@ -12,9 +12,6 @@ import (
 func (j *imageJob) fromBoth(p *piece, was string, kept []bool, scratch []byte) (bool, error) {
 	before := j.blocksBefore(p, was, p.buf)
 	if before == nil {
-		if !j.Compare {
-			j.rotten.Add(int64(len(p.buf)))
-		}
 		return false, nil
 	}
 	for r, keep := range j.blockRuns(p, func(start int) bool { return kept[start/j.BlockSize] }) {
@@ -65,8 +62,16 @@ func (j *imageJob) unchanged(off, n int64) bool {
 	return j.Reference.Unchanged != nil && j.Reference.Unchanged(off, n)
 }
 
+// rot notes that the previous image no longer has a piece of it as it was.
+func (j *imageJob) rot(p *piece) {
+	if !p.rotten {
+		p.rotten = true
+		j.rotten.Add(int64(len(p.buf)))
+	}
+}
+
 // blocksBefore returns the digests of the blocks of the previous image's piece, or nil
-// when it is not what it was: from Blocks, or else from that piece, which into then has.
+// when that has rotted: from Blocks, or else from that piece, which into then has.
 func (j *imageJob) blocksBefore(p *piece, was string, into []byte) []byte {
 	before := make([]byte, j.hasher.Blocks(len(p.buf))*sha256.Size)
 	right := func() bool {
@@ -81,13 +86,13 @@ func (j *imageJob) blocksBefore(p *piece, was string, into []byte) []byte {
 		}
 	}
 	into = into[:len(p.buf)]
-	if readFull(last, "read reference", into, p.off) != nil {
-		return nil
+	if readFull(last, "read reference", into, p.off) == nil {
+		if j.hasher.SumBlocks(into, before, nil); right() {
+			return before
+		}
 	}
-	if j.hasher.SumBlocks(into, before, nil); !right() {
-		return nil
-	}
-	return before
+	j.rot(p)
+	return nil
 }
 
 // checkUnchanged counts those blocks of a piece that are others than before although

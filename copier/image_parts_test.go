@@ -135,3 +135,51 @@ func TestCopyImagePartsLies(t *testing.T) {
 		}
 	}
 }
+
+// TestCopyImagePartsRot has the last image rot in a piece of which one block is to be
+// read: in a clone of which no digests of blocks are known, and in an image that is
+// copied. All of the piece is put right and counted once, whether the source has changed
+// there or not, in an audit too.
+func TestCopyImagePartsRot(t *testing.T) {
+	const piece = 4 * block
+	first := func(off, _ int64) bool { return off%piece == 0 }
+	for _, clone := range []bool{false, true} {
+		for _, changed := range []bool{false, true} {
+			for _, audit := range []bool{false, true} {
+				old := image(3 * piece)
+				now, rotten := old.clone(), old.clone()
+				was, blocks := piecesIn(old, piece, block)
+				rotten.data[piece+2*block+9] ^= 1
+				if changed {
+					now.data[piece+block] ^= 1
+				}
+				unchanged := func(off, n int64) bool { return off < piece+block && off+n > piece+block }
+				target := &memory{data: make([]byte, now.Size())}
+				c := copier.ImageCopy{
+					Source: now, Target: target, Fresh: !clone, PieceSize: piece, BlockSize: block, Digest: copier.PieceDigests,
+					Reference: &copier.ImageReference{
+						Pieces: was, Image: rotten, Check: first, Audit: audit,
+						Unchanged: func(off, n int64) bool { return !changed || !unchanged(off, n) },
+					},
+				}
+				if clone {
+					target = rotten.clone()
+					clear(blocks)
+					c.Target, c.Compare, c.Blocks, c.Reference.Data = target, true, &memory{data: blocks}, target.dataRuns
+				}
+				res, err := copier.CopyImage(t.Context(), c)
+				want, _ := piecesIn(now, piece, block)
+				if err != nil || res.Pieces != want || !bytes.Equal(target.data, now.data) || res.Missed != 0 {
+					t.Errorf("clone %v, changed %v, audit %v: missed %d, %v", clone, changed, audit, res.Missed, err)
+				}
+				// An image that is only compared with nothing is not looked at.
+				if looked := clone || changed || !audit; (res.Rotten == piece) != looked || !looked && res.Rotten != 0 {
+					t.Errorf("clone %v, changed %v, audit %v: %d bytes are rotten", clone, changed, audit, res.Rotten)
+				}
+				if !res.Touched[6] {
+					t.Errorf("clone %v, changed %v, audit %v: what was put right is not read back", clone, changed, audit)
+				}
+			}
+		}
+	}
+}

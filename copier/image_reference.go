@@ -72,6 +72,9 @@ func (j *imageJob) oneWithReference(p *piece, scratch []byte) error {
 		j.missedBy(p, was, before, kept != nil, scratch)
 	}
 	switch {
+	case p.rotten:
+		_, err := j.apply(p.buf, p.off, nil, j.newCounter()) // All of it.
+		return err
 	case !j.Compare || j.Reference.Audit:
 	case same:
 		j.count(p)
@@ -85,7 +88,7 @@ func (j *imageJob) oneWithReference(p *piece, scratch []byte) error {
 	}
 	touched, err := j.apply(p.buf, p.off, old, j.newCounter())
 	if touched && same && old != nil {
-		j.rotten.Add(int64(len(p.buf)))
+		j.rot(p)
 	}
 	return err
 }
@@ -107,7 +110,7 @@ func (j *imageJob) missedBy(p *piece, was string, before []byte, look bool, scra
 		j.missed.Add(n)
 		return
 	}
-	if before == nil && look {
+	if before == nil && look && !p.rotten {
 		before = j.blocksBefore(p, was, scratch)
 	}
 	if before != nil {
@@ -131,7 +134,7 @@ func (j *imageJob) fromReference(p *piece, was string) (bool, error) {
 	}
 	err := readFull(j.Reference.Image, "read reference", p.buf, p.off)
 	if err != nil || j.note(p) != was {
-		j.rotten.Add(n)
+		j.rot(p)
 		return false, nil //nolint:nilerr // Whatever is wrong with it, the source has it right.
 	}
 	j.unread.Add(n)

@@ -102,7 +102,7 @@ func (c *Client) CheckChunks(ctx context.Context, v Volume) error {
 		if err := c.thinDeltaWorks(ctx, cmd); err != nil {
 			return err
 		}
-		out, err := cmd.Run(ctx, c.hostCommand("sh", "-c", chunkToolsScript, "sh", pool.name)...)
+		out, err := cmd.Run(ctx, c.hostCommand("sh", "-c", chunkToolsScript, "sh", pool.name, noteDir)...)
 		if err != nil {
 			return err
 		}
@@ -114,12 +114,14 @@ func (c *Client) CheckChunks(ctx context.Context, v Volume) error {
 }
 
 // chunkToolsScript looks for what the scripts of ChunkDeltas and ImageChanges run, and
-// prints what is held.
+// prints what is held, unless a comparison does that, or has left it to the next one.
 const chunkToolsScript = `set -eu
 for program in flock timeout grep filefrag awk xargs; do
 	command -v "$program" >/dev/null || { echo "$program is missing" >&2; exit 1; }
 done
-dmsetup status "$1" | awk '{ print $7 }'`
+root=$(dmsetup status "$1" | awk '{ print $7 }')
+if [ -s "$2/$1" ] && [ "$root" = "$(cat "$2/$1")" ]; then root=-; fi
+echo "$root"`
 
 // thinPool is a pool as the device-mapper calls it.
 type thinPool struct {
@@ -203,10 +205,12 @@ func (c *Client) deviceMapper(ctx context.Context, cmd Commander, device string,
 
 // deltaScript compares two volumes of a pool while the pool holds a copy of its metadata.
 // Which one that is stands in a file while it is held, so that after a kill the next one
-// can free it; the file does not outlive the host's boot, and then a person has to. While
-// the copy is made and let go, signals wait; with --foreground they reach thin_delta too.
+// can free it; the file does not outlive the host's boot, and then a person has to. A
+// signal that comes while the copy is made takes effect when that is noted; with
+// --foreground it reaches thin_delta too. A copy that is no longer the noted one is not
+// ours to let go, and what was read is worth nothing.
 const deltaScript = `set -eu
-pool=$1 note=$5/$1
+pool=$1 note=$5/$1 stop=
 held() {
 	root=$(dmsetup status "$pool" | awk '{ print $7 }')
 	case $root in
@@ -214,28 +218,41 @@ held() {
 	'' | *[!0-9]*) echo "pool $pool does not say what it holds: $root" >&2; exit 1 ;;
 	esac
 }
+message() { (trap '' HUP INT TERM PIPE; exec dmsetup message "$pool" 0 "$1"); }
 release() {
 	trap '' HUP INT TERM PIPE
-	dmsetup message "$pool" 0 release_metadata_snap
+	trap - EXIT
+	held
+	if [ "$root" != "$(cat "$note")" ]; then
+		: >"$note"
+		echo "pool $pool holds $root, which is not what was compared" >&2
+		exit 1
+	fi
+	message release_metadata_snap
 	: >"$note"
-	trap - EXIT HUP INT TERM PIPE
+	trap - HUP INT TERM PIPE
 }
 mkdir -p -m 700 "${note%/*}"
 exec 9>>"$note"
-flock -w 200 9
+flock -w 150 9
 held
 if [ "$root" != - ]; then
 	if [ "$root" != "$(cat "$note")" ]; then echo "held $root"; exit; fi
 	release
 fi
 : >"$note"
-trap '' HUP INT TERM PIPE
-dmsetup message "$pool" 0 reserve_metadata_snap
-trap release EXIT
+trap 'stop=1' HUP INT TERM PIPE
+message reserve_metadata_snap
+trap 'message release_metadata_snap' EXIT
 held
 echo "$root" >"$note"
+trap release EXIT
 trap 'exit 1' HUP INT TERM PIPE
-timeout --foreground 120 thin_delta --metadata-snap --snap1 "$3" --snap2 "$4" "$2" 9>&- | grep -v '<same ' 9>&-
+[ -z "$stop" ]
+timeout --foreground 120 thin_delta --metadata-snap --snap1 "$3" --snap2 "$4" "$2" 9>&- | grep -v '<same ' 9>&- || {
+	echo 'thin_delta said nothing within 120 s' >&2
+	exit 1
+}
 release`
 
 // noteDir is where the notes are, for root only.
@@ -243,7 +260,8 @@ const noteDir = "/run/glusterbackupd/pools"
 
 // thinDeltaWorks asks a host for the version of its thin_delta. Up to 0.6 it could lose
 // the end of a range; from 1.0.0 to 1.0.5 it does not compare all of a range, or does not
-// know its options (jthornber/thin-provisioning-tools, fixed in 0.7.0 and 1.0.6).
+// know its options (jthornber/thin-provisioning-tools, fixed in 0.7.0 and 1.0.6). 1.0.0
+// calls itself 0.9.0, with its name before that, as 0.9.0 does not.
 func (c *Client) thinDeltaWorks(ctx context.Context, cmd Commander) error {
 	out, err := cmd.Run(ctx, c.hostCommand("thin_delta", "--version")...)
 	if err != nil {
@@ -255,15 +273,16 @@ func (c *Client) thinDeltaWorks(ctx context.Context, cmd Commander) error {
 	}
 	var n [3]int
 	for i := range n {
-		n[i], _ = strconv.Atoi(version[i+1]) // A few digits.
+		n[i], _ = strconv.Atoi(version[i+2]) // A few digits.
 	}
-	if slices.Compare(n[:], []int{0, 7, 0}) < 0 || n[0] == 1 && n[1] == 0 && n[2] < 6 {
-		return fmt.Errorf("thin_delta %d.%d.%d misses changes: thin-provisioning-tools 0.7.0 to 0.9.0, or 1.0.6 and newer, are needed", n[0], n[1], n[2])
+	named, atLeast := version[1] != "", func(v ...int) bool { return slices.Compare(n[:], v) >= 0 }
+	if !atLeast(1, 0, 6) && (named || !atLeast(0, 7, 0) || atLeast(1, 0, 0)) {
+		return fmt.Errorf("%s misses changes: thin-provisioning-tools 0.7.0 to 0.9.0, or 1.0.6 and newer, are needed", firstLine(string(out)))
 	}
 	return nil
 }
 
-var thinDeltaVersion = regexp.MustCompile(`^(?:thin_delta )?([0-9]{1,5})\.([0-9]{1,5})\.([0-9]{1,5})[^\n]*\s*$`)
+var thinDeltaVersion = regexp.MustCompile(`^(thin_delta )?([0-9]{1,5})\.([0-9]{1,5})\.([0-9]{1,5})[^\n]*\s*$`)
 
 // parseDelta reads the XML of thin_delta, without what is the same. Chunks that are not
 // named have the same block of the pool in both volumes, or none.
@@ -298,6 +317,11 @@ func parseDelta(out []byte, old, now string, sectors int64) (ChunkDelta, error) 
 		delta = append(delta, [2]int64{*r.Begin * chunk, (*r.Begin + *r.Length) * chunk})
 	}
 	slices.SortFunc(delta, func(a, b [2]int64) int { return cmp.Compare(a[0], b[0]) })
+	for i := range len(delta) - 1 {
+		if delta[i][1] > delta[i+1][0] {
+			return nil, fmt.Errorf("thin_delta: %w: chunks that are named twice", ErrAnswer)
+		}
+	}
 	return delta, nil
 }
 

@@ -18,6 +18,7 @@ import (
 const (
 	fakeDmsetup = `#!/bin/sh
 held=$(cat "$STATE/held")
+if [ -n "$SLOW" ] && [ "$SLOW" = "$4" ]; then touch "$STATE/hangs"; sleep 1; fi
 case "$1 $4" in
 "status ") if [ "$held" = broken ]; then exit 1; fi; echo "0 800 thin-pool 3 20/4096 30/800 $held rw discard_passdown queue_if_no_space - 1024" ;;
 "message reserve_metadata_snap") [ "$held" = - ] || exit 1; echo "${ROOT:-17}" >"$STATE/held" ;;
@@ -28,6 +29,7 @@ esac
 	fakeThinDelta = `#!/bin/sh
 if [ -n "$HANG" ]; then touch "$STATE/hangs"; sleep 50; fi
 if [ -n "$FAIL" ]; then exit 1; fi
+if [ -n "$LOSE" ]; then echo 55 >"$STATE/held"; fi
 echo '<superblock data_block_size="128"><diff left="5" right="6">'
 echo '<same begin="0" length="1"/>'
 echo '</diff></superblock>'
@@ -92,6 +94,7 @@ func TestDeltaScript(t *testing.T) {
 		"no answer":          {held: "broken", note: "\n", after: "broken"},
 		"odd answer":         {held: "Fail", note: "Fail\n", after: "Fail"},
 		"thin_delta fails":   {held: "-", env: "FAIL=1", after: "-"},
+		"taken away":         {held: "-", env: "LOSE=1", after: "55"},
 		"odd answer later":   {held: "-", env: "ROOT=x", after: "-"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,44 +106,41 @@ func TestDeltaScript(t *testing.T) {
 			if got := p.read("held"); got != tt.after {
 				t.Errorf("%s is held, want %s", got, tt.after)
 			}
-			if tt.after == "-" && p.read("pools/vg-pool-tpool") != "" {
-				t.Error("a note is left although nothing is held")
+			if tt.note == "" && p.read("pools/vg-pool-tpool") != "" {
+				t.Error("a note is left although nothing of ours is held")
 			}
 		})
 	}
 }
 
-// TestDeltaScriptIsStopped stops the script while the pool's metadata is read: it lets go
-// of that, and thin_delta ends; killed, it leaves a note for the next one.
+// TestDeltaScriptIsStopped stops the script while it takes the pool's metadata, reads it,
+// and lets it go: nothing is held then, and thin_delta has ended; killed while that reads,
+// it leaves a note for the next one.
 func TestDeltaScriptIsStopped(t *testing.T) {
 	for _, shell := range []string{"dash", "bash"} {
 		if _, err := exec.LookPath(shell); err != nil {
 			t.Fatal(err)
 		}
-		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-			t.Run(shell+" "+sig.String(), func(t *testing.T) {
+		for _, tt := range []struct {
+			name, env  string
+			sig        syscall.Signal
+			held, note string
+		}{
+			{"taking", "SLOW=reserve_metadata_snap", syscall.SIGTERM, "-", ""},
+			{"reading", "HANG=1", syscall.SIGTERM, "-", ""},
+			{"letting go", "SLOW=release_metadata_snap", syscall.SIGTERM, "-", ""},
+			{"killed", "HANG=1", syscall.SIGKILL, "17", "17"},
+		} {
+			t.Run(shell+" "+tt.name, func(t *testing.T) {
 				p := newFakePool(t, "-", "")
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-				defer cancel()
-				cmd := p.command(ctx, shell, "HANG=1")
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
+				start := time.Now()
+				if err := p.signalled(shell, tt.env, tt.sig); err == nil && tt.name != "letting go" {
+					t.Error("the script succeeded")
 				}
-				for {
-					if _, err := os.Stat(filepath.Join(p.dir, "hangs")); err == nil || ctx.Err() != nil {
-						break
-					}
-					time.Sleep(10 * time.Millisecond)
+				if took := time.Since(start); took > 20*time.Second {
+					t.Errorf("it took %s", took)
 				}
-				if err := syscall.Kill(-cmd.Process.Pid, sig); err != nil {
-					t.Fatal(err)
-				}
-				err := cmd.Wait()
-				if err == nil || ctx.Err() != nil {
-					t.Fatalf("%v, %v", err, ctx.Err())
-				}
-				held, note := p.read("held"), p.read("pools/vg-pool-tpool")
-				if sig == syscall.SIGTERM && (held != "-" || note != "") || sig == syscall.SIGKILL && (held != "17" || note != "17") {
+				if held, note := p.read("held"), p.read("pools/vg-pool-tpool"); held != tt.held || note != tt.note {
 					t.Errorf("%s is held, the note is %q", held, note)
 				}
 				if out, err := p.command(t.Context(), shell).Output(); err != nil || !strings.Contains(string(out), "</superblock>") || p.read("held") != "-" {
@@ -149,4 +149,23 @@ func TestDeltaScriptIsStopped(t *testing.T) {
 			})
 		}
 	}
+}
+
+// signalled runs the script and sends a signal to all of it once it hangs.
+func (p fakePool) signalled(shell, env string, sig syscall.Signal) error {
+	p.Helper()
+	cmd := p.command(p.Context(), shell, env)
+	if err := cmd.Start(); err != nil {
+		p.Fatal(err)
+	}
+	for range 1000 {
+		if _, err := os.Stat(filepath.Join(p.dir, "hangs")); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := syscall.Kill(-cmd.Process.Pid, sig); err != nil {
+		p.Fatal(err)
+	}
+	return cmd.Wait()
 }

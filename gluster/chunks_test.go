@@ -47,6 +47,7 @@ func TestParseDelta(t *testing.T) {
 		"negative":      head + `<different begin="-3" length="2"/>` + tail,
 		"empty":         head + `<different begin="3" length="0"/>` + tail,
 		"far":           head + `<different begin="3" length="9223372036854775807"/>` + tail,
+		"twice":         head + `<different begin="3" length="2"/><left_only begin="4" length="1"/>` + tail,
 		"no number":     head + `<different begin="x" length="2"/>` + tail,
 	} {
 		if got, err := gluster.ParseDelta([]byte(bad), "7", "9", 128); !errors.Is(err, gluster.ErrAnswer) {
@@ -242,6 +243,8 @@ func TestChunkDeltaRefuses(t *testing.T) {
 		"unexpected answer":       slices.Concat(good, []string{pool, name, "a b\n"}),
 		"0.6.9 misses changes":    slices.Concat(good, []string{pool, name, meta, "0.6.9\n"}),
 		"1.0.4 misses changes":    slices.Concat(good, []string{pool, name, meta, "thin_delta 1.0.4\n"}),
+		"thin_delta 0.9.0 misses": slices.Concat(good, []string{pool, name, meta, "thin_delta 0.9.0\n"}), // That is 1.0.0.
+		"1.0.5 misses changes":    slices.Concat(good, []string{pool, name, meta, "1.0.5\n"}),
 		"version of thin_delta":   slices.Concat(good, []string{pool, name, meta, "usage: thin_delta\n"}),
 		"0 release_metadata_snap": slices.Concat(good, []string{pool, name, meta, "0.7.3\n", "held 17\n"}),
 		"thin_delta: ":            slices.Concat(good, []string{pool, name, meta, "thin_delta 1.0.6\n", "<superblock/>"}),

@@ -44,9 +44,15 @@ func TestCompareChanged(t *testing.T) {
 			set(now, 0, 2, func(s *tracking.Shard) { s.Changed++; s.Modified++ })
 			now.Bricks[0].Changed = ranges{2: {}}
 		}, shard, []int64{2 * shard}},
-		"written, and the arbiter does not know where": {func(_, now *tracking.State) {
+		"written, and one of two does not know where": {func(_, now *tracking.State) {
 			set(now, 0, 2, func(s *tracking.Shard) { s.Changed++; s.Modified++ })
 			set(now, 1, 2, func(s *tracking.Shard) { s.Changed++; s.Modified++ })
+			now.Bricks[0].Changed, now.Bricks[1].Changed = ranges{2: {{block, block + 1}}}, ranges{2: {{shard, 2 * shard}}}
+		}, shard, []int64{2 * shard}},
+		"written, and the arbiter does not know where": {func(old, now *tracking.State) {
+			set(now, 0, 2, func(s *tracking.Shard) { s.Changed++; s.Modified++ })
+			set(old, 1, 2, func(s *tracking.Shard) { s.Size = 0 })
+			set(now, 1, 2, func(s *tracking.Shard) { s.Size = 0; s.Changed++; s.Modified++ })
 			now.Bricks[0].Changed, now.Bricks[1].Changed = ranges{2: {{block, block + 1}}}, ranges{2: {}}
 		}, block, []int64{2*shard + block}},
 		"another size": {func(_, now *tracking.State) {

@@ -46,9 +46,9 @@ type Changes struct {
 // take while it was down differs on another.
 //
 // Of a shard that has changed, those blocks are unchanged of which every brick that has
-// changed it knows so (Brick.Changed), in the same file, of the same size. Where a file
-// was written to, as its modification time says, and no brick knows of any block that has
-// changed, that is not believed.
+// changed it knows so (Brick.Changed), in the same file, of the same size. A brick that has
+// written to the file, as its modification time says, and knows of no block that has
+// changed, is not believed.
 func Compare(old, now State) (Changes, error) {
 	if err := sameImage(old, now); err != nil {
 		return Changes{}, err
@@ -73,7 +73,6 @@ func Compare(old, now State) (Changes, error) {
 func (c Changes) compare(old, now State, n int64, settled []int64) {
 	size := c.shards.size
 	whole := [][2]int64{{0, size}}
-	written, found := false, false
 	for i, b := range now.Bricks {
 		was, had := old.Bricks[i].Shards[n]
 		is, has := b.Shards[n]
@@ -82,15 +81,17 @@ func (c Changes) compare(old, now State, n int64, settled []int64) {
 		}
 		c.shards.mark(n*size, size, whole)
 		ranges, known := b.Changed[n]
-		if !known || !had || !has || was.Size != is.Size || was.Inode != is.Inode {
+		if !known || !had || !has || was.Size != is.Size || was.Inode != is.Inode || was.Modified != is.Modified && nowhere(ranges, is.Size) {
 			ranges = whole
 		}
-		written, found = written || was.Modified != is.Modified, found || len(ranges) > 0
 		c.changed.mark(n*size, size, ranges)
 	}
-	if written && !found {
-		c.changed.mark(n*size, size, whole)
-	}
+}
+
+// nowhere reports whether a file of that size has changed in none of the ranges. An
+// empty one, as arbiters have, has nowhere to change.
+func nowhere(ranges [][2]int64, size int64) bool {
+	return size > 0 && !slices.ContainsFunc(ranges, func(r [2]int64) bool { return r[0] < size && r[1] > 0 })
 }
 
 // settledAt is up to when a shard must have been changed on brick i at the latest for the
@@ -197,7 +198,7 @@ func (c Changes) Check(off, n int64) bool {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, c.seed) // A hash takes everything.
 	_ = binary.Write(h, binary.LittleEndian, off)
-	return h.Sum64()%checked == 0
+	return h.Sum64()>>32%checked == 0 // The lower bits know only those of the offset.
 }
 
 // Count returns how many shards there are and how many of them can have changed.
