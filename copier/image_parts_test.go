@@ -172,7 +172,7 @@ func TestCopyImagePartsRot(t *testing.T) {
 				if err != nil || res.Pieces != want || !bytes.Equal(target.data, now.data) || res.Missed != 0 {
 					t.Errorf("clone %v, changed %v, audit %v: missed %d, %v", clone, changed, audit, res.Missed, err)
 				}
-				// An image that is only compared with nothing is not looked at.
+				// In an audit nobody reads what the source has just as it was, but in a clone.
 				if looked := clone || changed || !audit; (res.Rotten == piece) != looked || !looked && res.Rotten != 0 {
 					t.Errorf("clone %v, changed %v, audit %v: %d bytes are rotten", clone, changed, audit, res.Rotten)
 				}
