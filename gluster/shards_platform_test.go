@@ -345,7 +345,7 @@ func (k *tracker) copy(now tracking.State, path string) manifest.Pieces {
 			old, err := copier.OpenImage(k.path(k.round - 1))
 			k.check(err)
 			defer old.Close()
-			c.Reference = &copier.ImageReference{Pieces: k.pieces, Image: old, Data: target.Data, Unchanged: changes.Unchanged}
+			c.Reference = &copier.ImageReference{Pieces: k.pieces, Image: old, Data: target.Data, Unchanged: changes.Unchanged, Check: changes.Check}
 			if k.round%2 == 0 { // As a file system with reflinks makes it.
 				_, err := copier.CopyImage(k.t.Context(), copier.ImageCopy{Source: old, Target: target, Fresh: true})
 				k.check(err)
