@@ -93,22 +93,23 @@ func writeImage(path string, size int64) error {
 }
 
 // changeBlocks overwrites n of the blocks of the size bytes at off, chosen at
-// random.
-func changeBlocks(path string, off, size, n int64, seed uint64) error {
+// random, and returns where they are.
+func changeBlocks(path string, off, size, n int64, seed uint64) (at []int64, err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	rng := rand.New(rand.NewPCG(seed, 2))
 	buf := make([]byte, block)
 	for range n {
-		for at := range buf {
-			buf[at] = byte(rng.Uint32())
+		for i := range buf {
+			buf[i] = byte(rng.Uint32())
 		}
-		if _, err := f.WriteAt(buf, off+rng.Int64N(size/block)*block); err != nil {
-			return err
+		at = append(at, off+rng.Int64N(size/block)*block)
+		if _, err := f.WriteAt(buf, at[len(at)-1]); err != nil {
+			return nil, err
 		}
 	}
-	return f.Close()
+	return at, f.Close()
 }

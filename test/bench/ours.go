@@ -37,6 +37,8 @@ func copyOnce(args []string) error {
 	flags.StringVar(&i.says, "says", "", "file for what the copy of the image says")
 	flags.StringVar(&i.brick, "brick", "", "the brick: what it lacks was never written")
 	flags.Int64Var(&i.changed, "changed", -1, "the only shard of 64 MiB that has changed")
+	flags.StringVar(&i.written, "written", "", "file with the offsets of the blocks that have changed")
+	flags.Int64Var(&i.chunk, "chunk", 0, "size of the chunks of which is known which of them have changed")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -67,8 +69,8 @@ func copyOnce(args []string) error {
 
 // imageFlags are those of the copy of an image.
 type imageFlags struct {
-	pieces, says, brick string
-	changed             int64
+	pieces, says, brick, written string
+	changed, chunk               int64
 }
 
 // said is what one copy tells the next one, and the table.
@@ -114,6 +116,12 @@ func (i imageFlags) copy(ctx context.Context, t copier.Tree) error {
 	if i.changed >= 0 {
 		c.Reference.Unchanged = func(off, n int64) bool { return off/shard != i.changed && (off+n-1)/shard != i.changed }
 	}
+	if i.chunk > 0 {
+		if c.Reference.Unchanged, err = unchangedChunks(i.written, i.chunk); err != nil {
+			return err
+		}
+		c.Reference.Check = func(off, n int64) bool { return off/n%64 == 0 } // As many as the daemon has looked at.
+	}
 	if i.brick != "" {
 		if c.Zero, err = missing(i.brick, filepath.Base(t.Source)); err != nil {
 			return err
@@ -121,12 +129,32 @@ func (i imageFlags) copy(ctx context.Context, t copier.Tree) error {
 	}
 	res, err := copier.CopyImage(ctx, c)
 	if err == nil && i.says != "" {
-		var text []byte
-		if text, err = json.Marshal(said{[]byte(res.Pieces.SHA256), res.Written}); err == nil {
-			err = os.WriteFile(i.says, text, 0o600)
-		}
+		err = writeJSON(i.says, said{[]byte(res.Pieces.SHA256), res.Written})
+	}
+	if res.Missed+res.Rotten > 0 {
+		err = errors.Join(err, fmt.Errorf("%d bytes were missed, %d are rotten", res.Missed, res.Rotten))
 	}
 	return errors.Join(err, dst.Close(), blocks.Close())
+}
+
+// unchangedChunks tells which bytes are in no chunk of which a block was written.
+func unchangedChunks(written string, size int64) (func(off, n int64) bool, error) {
+	var at []int64
+	if err := readJSON(written, &at); err != nil {
+		return nil, err
+	}
+	changed := map[int64]bool{}
+	for _, off := range at {
+		changed[off/size] = true
+	}
+	return func(off, n int64) bool {
+		for i := off / size; i*size < off+n; i++ {
+			if changed[i] {
+				return false
+			}
+		}
+		return true
+	}, nil
 }
 
 // newBlocks makes the file of the digests of an image's blocks beside it, from that of
@@ -186,6 +214,14 @@ func dataOf(path string, first int64, written map[int64]bool) error {
 		}
 	}
 	return nil
+}
+
+func writeJSON(path string, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o600)
 }
 
 func readJSON(path string, value any) error {
