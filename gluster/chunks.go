@@ -36,11 +36,8 @@ type ChangesRequest struct {
 // It takes what ImageData takes, and xargs. A volume whose bricks have parts of
 // everything is an error.
 func (c *Client) ImageChanges(ctx context.Context, v Volume, r ChangesRequest) ([]BrickChanges, error) {
-	switch {
-	case !relative(r.File) || !gfidForm.MatchString(r.GFID):
-		return nil, fmt.Errorf("changes of %q, gfid %q: %w", r.File, r.GFID, ErrName)
-	case !slices.Contains(plainTypes, v.Type):
-		return nil, fmt.Errorf("changes of %s: volume %s is of type %s", r.File, v.Name, v.Type)
+	if err := v.plainFile(r.File, r.GFID); err != nil {
+		return nil, fmt.Errorf("changes of %q: %w", r.File, err)
 	}
 	before, after, err := c.frozenTwice(ctx, v, r.Old, r.Now)
 	if err != nil {

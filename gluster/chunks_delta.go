@@ -250,7 +250,7 @@ trap release EXIT
 trap 'exit 1' HUP INT TERM PIPE
 [ -z "$stop" ]
 timeout --foreground 120 thin_delta --metadata-snap --snap1 "$3" --snap2 "$4" "$2" 9>&- | grep -v '<same ' 9>&- || {
-	echo 'thin_delta said nothing within 120 s' >&2
+	echo 'thin_delta failed, or said nothing within 120 s' >&2
 	exit 1
 }
 release`

@@ -21,6 +21,18 @@ type BrickData map[int64][][2]int64
 // bricks. Arbiters have no data, and count as replicas.
 var plainTypes = []string{"Distribute", "Replicate", "Distributed-Replicate"}
 
+// plainFile returns why the pieces of a file are not to be looked for on the bricks of v,
+// or do not have its offsets there.
+func (v Volume) plainFile(file, gfid string) error {
+	if !relative(file) || !gfidForm.MatchString(gfid) {
+		return fmt.Errorf("gfid %q: %w", gfid, ErrName)
+	}
+	if !slices.Contains(plainTypes, v.Type) {
+		return fmt.Errorf("volume %s is of type %s", v.Name, v.Type)
+	}
+	return nil
+}
+
 // ImageData asks the file systems of the bricks of an active snapshot of v where the
 // pieces of a file have data, in the order of the volume's bricks. Space that was only
 // reserved (fallocate) has none. file and gfid are those of ImageFiles.
@@ -30,11 +42,8 @@ var plainTypes = []string{"Distribute", "Replicate", "Distributed-Replicate"}
 // nothing of which the answer is odd in any way or does not account for the blocks that
 // stat has of it. A volume whose bricks have parts of everything is an error.
 func (c *Client) ImageData(ctx context.Context, v Volume, snapshot, file, gfid string) ([]BrickData, error) {
-	switch {
-	case !relative(file) || !gfidForm.MatchString(gfid):
-		return nil, fmt.Errorf("data of %q, gfid %q: %w", file, gfid, ErrName)
-	case !slices.Contains(plainTypes, v.Type):
-		return nil, fmt.Errorf("data of %s: volume %s is of type %s", file, v.Name, v.Type)
+	if err := v.plainFile(file, gfid); err != nil {
+		return nil, fmt.Errorf("data of %q: %w", file, err)
 	}
 	bricks, err := c.frozenBricks(ctx, v, snapshot)
 	if err != nil {
