@@ -51,7 +51,7 @@ func (d *Daemon) CheckChunks(ctx context.Context, t Target) error {
 	if err != nil {
 		return err
 	}
-	filer, ok := chunkFilerOf(g)
+	filer, ok := brickside[ChunkFiler](g)
 	if !ok {
 		return errors.New("this transport does not reach the bricks")
 	}

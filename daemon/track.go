@@ -26,14 +26,14 @@ type ImageFiler interface {
 	ImageData(ctx context.Context, v gluster.Volume, snapshot, file, gfid string) ([]gluster.BrickData, error)
 }
 
-// filerOf returns what looks at the bricks of a cluster, if anything does. Questions
-// to the bricks wait for no snapshot's place.
-func filerOf(g Gluster) (ImageFiler, bool) {
+// brickside returns what asks the bricks of a cluster, if anything does. Questions to the
+// bricks wait for no snapshot's place.
+func brickside[T any](g Gluster) (T, bool) {
 	if p, ok := g.(paced); ok {
 		g = p.Gluster
 	}
-	filer, ok := g.(ImageFiler)
-	return filer, ok
+	t, ok := g.(T)
+	return t, ok
 }
 
 // askTime bounds the questions to the bricks: they only spare work.
@@ -64,7 +64,7 @@ func (d *Daemon) track(ctx context.Context, s *catalog.Staging, t Target, f froz
 	if !d.o.TrackImages {
 		return k
 	}
-	filer, ok := filerOf(f.gluster)
+	filer, ok := brickside[ImageFiler](f.gluster)
 	if !ok {
 		d.log.Info("this transport does not reach the bricks, all of the image is read", "claim", k.claim, "image", k.image)
 		return k
@@ -171,7 +171,7 @@ func (d *Daemon) compare(ctx context.Context, k *tracked, previous catalog.Backu
 // that is started again between the snapshot and the question about the shards must
 // not look as if it had been up before.
 func (d *Daemon) brickLives(ctx context.Context, g Gluster, r run) []string {
-	filer, ok := filerOf(g)
+	filer, ok := brickside[ImageFiler](g)
 	if !ok || !d.o.TrackImages || !slices.ContainsFunc(r.targets, Target.Block) {
 		return nil
 	}

@@ -30,7 +30,7 @@ type chunkDeltas struct {
 // of the thin pools that are not the same as in the snapshot of the last backup, as long
 // as that is kept. Whatever goes wrong, these shards are read in full.
 func (d *Daemon) askChunks(ctx context.Context, k *tracked, f frozen, img blockstore.Image) {
-	filer, ok := chunkFilerOf(f.gluster)
+	filer, ok := brickside[ChunkFiler](f.gluster)
 	if !ok {
 		return
 	}
@@ -51,14 +51,6 @@ func (d *Daemon) askChunks(ctx context.Context, k *tracked, f frozen, img blocks
 	for i := range k.now.Bricks {
 		k.now.Bricks[i].Changed = changes[i]
 	}
-}
-
-func chunkFilerOf(g Gluster) (ChunkFiler, bool) {
-	if p, ok := g.(paced); ok {
-		g = p.Gluster
-	}
-	filer, ok := g.(ChunkFiler)
-	return filer, ok
 }
 
 // deltas compares the thin pools of the snapshot of that id with the frozen one, once for

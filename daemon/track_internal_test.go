@@ -306,15 +306,15 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestFilerOf: a cluster in which only so many snapshots are worked on at a time
+// TestBrickside: a cluster in which only so many snapshots are worked on at a time
 // still tells of its bricks.
-func TestFilerOf(t *testing.T) {
+func TestBrickside(t *testing.T) {
 	for _, g := range []Gluster{bricks{}, paced{Gluster: bricks{}}} {
-		if _, ok := filerOf(g); !ok {
+		if _, ok := brickside[ImageFiler](g); !ok {
 			t.Errorf("%T does not reach its bricks", g)
 		}
 	}
-	if _, ok := filerOf(paced{Gluster: struct{ Gluster }{}}); ok {
+	if _, ok := brickside[ImageFiler](paced{Gluster: struct{ Gluster }{}}); ok {
 		t.Error("a cluster without bricks reaches them")
 	}
 }
